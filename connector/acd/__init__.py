@@ -1,0 +1,1 @@
+"""The live state of queues, members, waiting callers and calls: a pure fold over events."""

@@ -1,0 +1,1 @@
+"""Everything that speaks to Asterisk: AMI, ARI, and what is made of their messages."""

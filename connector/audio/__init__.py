@@ -1,0 +1,1 @@
+"""Pure functions on samples: codecs and the tone meter."""

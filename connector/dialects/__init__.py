@@ -1,0 +1,1 @@
+"""One file per bot wire protocol, sans-I/O: messages in, audio and marks out, and back."""

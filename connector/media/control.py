@@ -1,0 +1,199 @@
+"""The control channel between the control process and a media worker: typed messages on a Unix socket.
+
+One message is one JSON object on a line of its own. The control process opens streams, attaches them to an
+ExternalMedia channel once Asterisk has told where that listens, and closes them; the worker answers with what
+became of each. A worker that loses its control channel ends: nobody is left who could close its streams.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+MAX_LINE_BYTES = 1 << 20
+"""Bound of one control message; a stream with the largest allowed parameters stays far below."""
+
+
+class EndCause(enum.StrEnum):
+    """Why a stream ended or never opened. A closed set: it is a metric label."""
+
+    CALLER_HUNG_UP = "caller_hung_up"
+    BOT_CLOSED = "bot_closed"
+    BOT_REFUSED = "bot_refused"
+    """TCP or TLS could not be established, or DNS failed."""
+    BOT_REJECTED = "bot_rejected"
+    """The server answered the upgrade with another status than 101."""
+    BOT_TIMEOUT = "bot_timeout"
+    """The server accepted the connection and did not finish the handshake in time."""
+    BOT_LOST = "bot_lost"
+    """The connection broke without a WebSocket close, or a ping was not answered."""
+    SESSION_LIMIT = "session_limit"
+    SHUTDOWN = "shutdown"
+    WORKER_LOST = "worker_lost"
+    """The media worker ended while the stream was open."""
+    ASTERISK_ERROR = "asterisk_error"
+    """Asterisk refused or lost a channel or bridge that the stream needs."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A UDP address as numbers: the worker never resolves names."""
+
+    host: str
+    port: int
+
+
+# -- control process -> worker ---------------------------------------------------------------------------------
+
+
+class OpenStream(msgspec.Struct, frozen=True, tag="open"):
+    """Dial the bot. Answered by StreamOpened, or by StreamEnded with the cause.
+
+    Attributes:
+        stream_id: Unique for the life of the worker.
+        call_id: The call it belongs to; goes to the bot through the dialect.
+        url: ws:// or wss://.
+        dialect: Name of the wire protocol.
+        parameters: Custom parameters for the bot.
+        headers: Extra HTTP headers of the upgrade request; may hold secrets, so never logged.
+        connect_timeout_ms: Bound of DNS, TCP, TLS and upgrade together.
+        playout_max_ms: How much bot audio may wait; what comes beyond is dropped and counted.
+        prebuffer_ms: How long the first audio after silence waits, to ride out the bot's jitter.
+        max_message_bytes: Longer messages of the bot are refused and counted.
+    """
+
+    stream_id: str
+    call_id: str
+    url: str
+    dialect: str
+    parameters: dict[str, str]
+    headers: dict[str, str]
+    connect_timeout_ms: int
+    playout_max_ms: int
+    prebuffer_ms: int
+    max_message_bytes: int
+
+
+class AttachMedia(msgspec.Struct, frozen=True, tag="attach"):
+    """The ExternalMedia channel exists: exchange RTP with it and tell the bot that the stream starts."""
+
+    stream_id: str
+    remote: Address
+
+
+class SendDtmf(msgspec.Struct, frozen=True, tag="dtmf"):
+    """The caller pressed a digit."""
+
+    stream_id: str
+    digit: str
+
+
+class CloseStream(msgspec.Struct, frozen=True, tag="close"):
+    """Say goodbye to the bot and forget the stream. Answered by StreamEnded with this cause."""
+
+    stream_id: str
+    cause: EndCause
+
+
+ToWorker = OpenStream | AttachMedia | SendDtmf | CloseStream
+
+
+# -- worker -> control process ---------------------------------------------------------------------------------
+
+
+class StreamStats(msgspec.Struct):
+    """Counters of one stream, since it opened. Packets and frames are 20 ms each."""
+
+    packets_in: int = 0
+    packets_out: int = 0
+    packets_lost: int = 0
+    """Sequence numbers of the caller's RTP that never came (RFC 3550 section 6.4.1, cumulative)."""
+    packets_late: int = 0
+    """Came after their place had been passed on, or twice."""
+    silence_filled: int = 0
+    """Frames of silence given to the bot where the caller sent nothing."""
+    bot_messages: int = 0
+    bot_rejected: int = 0
+    bot_audio_bytes: int = 0
+    playout_dropped_bytes: int = 0
+    """Bot audio beyond the bound of the playout buffer."""
+    underruns: int = 0
+    """Times the playout buffer ran dry inside the bot's speech."""
+    send_dropped: int = 0
+    """Messages to the bot dropped because it did not read."""
+    marks: int = 0
+    clears: int = 0
+
+
+class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
+    """The first message of a worker: its socket is bound."""
+
+    pid: int
+    rtp: Address
+
+
+class StreamOpened(msgspec.Struct, frozen=True, tag="opened"):
+    """The bot accepted the WebSocket."""
+
+    stream_id: str
+    connect_ms: float
+
+
+class StreamEnded(msgspec.Struct, frozen=True, tag="ended"):
+    """The last message about a stream.
+
+    Attributes:
+        stream_id: The stream.
+        cause: Why.
+        detail: One sentence for the operator: status, close code, error.
+        stats: What it carried.
+    """
+
+    stream_id: str
+    cause: EndCause
+    detail: str
+    stats: StreamStats
+
+
+class WorkerStats(msgspec.Struct, frozen=True, tag="stats"):
+    """Sent once a second: running totals since the worker started.
+
+    Attributes:
+        counters: Totals by name, see `connector.media.counters`.
+        tick_late_ms: The largest lateness of a pacing tick in the last second.
+        streams: Live streams by id.
+    """
+
+    counters: dict[str, int]
+    tick_late_ms: float
+    streams: dict[str, StreamStats]
+
+
+FromWorker = WorkerReady | StreamOpened | StreamEnded | WorkerStats
+
+_encoder = msgspec.json.Encoder()
+_to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
+_from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
+
+
+def encode(message: ToWorker | FromWorker) -> bytes:
+    """One message as a line."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_to_worker(line: bytes) -> ToWorker:
+    """Reads a line in the worker.
+
+    Raises:
+        msgspec.ValidationError: The line is not one of the messages; both ends are ours, so that is a defect.
+    """
+    return _to_worker.decode(line)
+
+
+def decode_from_worker(line: bytes) -> FromWorker:
+    """Reads a line in the control process.
+
+    Raises:
+        msgspec.ValidationError: As for `decode_to_worker`.
+    """
+    return _from_worker.decode(line)

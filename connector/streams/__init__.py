@@ -1,0 +1,1 @@
+"""Which calls are streamed where, and the life of one such call."""
