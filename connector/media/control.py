@@ -19,6 +19,8 @@ class EndCause(enum.StrEnum):
     """Why a stream ended or never opened. A closed set: it is a metric label."""
 
     CALLER_HUNG_UP = "caller_hung_up"
+    CALL_MOVED = "call_moved"
+    """Somebody else took the call out of Stasis: a transfer or an AMI Redirect."""
     BOT_CLOSED = "bot_closed"
     BOT_REFUSED = "bot_refused"
     """TCP or TLS could not be established, or DNS failed."""

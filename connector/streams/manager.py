@@ -1,0 +1,278 @@
+"""The streams of one PBX: takes calls in from Stasis, routes the events of their channels, clears up after gaps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from connector.asterisk.ari import Ari, AriError
+from connector.asterisk.ari_models import (
+    Channel,
+    ChannelDtmfReceived,
+    ChannelHangupRequest,
+    Event,
+    StasisEnd,
+    StasisStart,
+)
+from connector.config import PbxSettings, ProfileSettings, Settings
+from connector.media.control import EndCause
+from connector.media.engine import MediaEngine
+from connector.streams.admission import Admission, Refusal, RtpRange
+from connector.streams.sweep import Leftovers, find_leftovers
+from connector.streams.voicebot import BotCall, Ending, VoicebotCall, hand_back
+
+log = structlog.get_logger()
+
+SWEEP_GRACE_S = 1.0
+"""Between the two looks of a sweep: a call that is just being set up has its place by then."""
+
+
+class PbxView(Protocol):
+    """What the manager needs to know of the PBX beyond ARI."""
+
+    @property
+    def rtp_range(self) -> RtpRange | None:
+        """Its RTP ports, None until they were read."""
+        ...
+
+    @property
+    def rtp_channels_up(self) -> int:
+        """Channels up that hold RTP ports."""
+        ...
+
+
+class StreamObserver(Protocol):
+    """Who counts. Called on the event loop; must not block."""
+
+    def refused(self, pbx: str, profile: str, refusal: Refusal) -> None:
+        """A call was sent back to the dialplan before anything was created."""
+        ...
+
+    def ended(self, call: BotCall, ending: Ending) -> None:
+        """A stream ended, or never came to life."""
+        ...
+
+    def swept(self, pbx: str, kind: str) -> None:
+        """Something left behind was removed: kind is caller, channel or bridge."""
+        ...
+
+
+class StreamManager:
+    """Owns the calls with bots of one PBX."""
+
+    def __init__(
+        self,
+        *,
+        pbx: str,
+        settings: Settings,
+        ari: Ari,
+        engine: MediaEngine,
+        admission: Admission,
+        view: PbxView,
+        observer: StreamObserver,
+        new_id: Callable[[str], str],
+        is_ours: Callable[[str], bool],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.pbx = pbx
+        self._settings = settings
+        self._ari = ari
+        self._engine = engine
+        self._admission = admission
+        self._view = view
+        self._observer = observer
+        self._new_id = new_id
+        self._is_ours = is_ours
+        self._monotonic = monotonic
+        self._by_caller: dict[str, VoicebotCall] = {}
+        self._by_media: dict[str, VoicebotCall] = {}
+        self._stopping = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @property
+    def calls(self) -> Mapping[str, VoicebotCall]:
+        """Running calls by the caller's channel id."""
+        return self._by_caller
+
+    async def run(self) -> None:
+        """Owns the calls until `stop`; then hands every one back to the dialplan and returns."""
+        async with asyncio.TaskGroup() as self._tasks:
+            await self._stopping.wait()
+            for call in self._by_caller.values():
+                call.stop(EndCause.SHUTDOWN)
+
+    def stop(self) -> None:
+        """Takes no more calls and hands the running ones back."""
+        self._stopping.set()
+
+    # -- events of ARI --------------------------------------------------------------------------------------------
+
+    def on_connected(self) -> None:
+        """The events connection is up (again): what happened meanwhile is found out by looking."""
+        self._start(self._resync())
+
+    def on_event(self, event: Event) -> None:
+        """One event of our application, in order."""
+        match event:
+            case StasisStart():
+                self._on_stasis_start(event)
+            case StasisEnd():
+                self._on_stasis_end(event.channel.id)
+            case ChannelHangupRequest():
+                if call := self._by_caller.get(event.channel.id):
+                    call.on_hangup_requested()
+            case ChannelDtmfReceived():
+                if call := self._by_caller.get(event.channel.id):
+                    call.on_dtmf(event.digit)
+            case _:
+                pass
+
+    def _on_stasis_start(self, event: StasisStart) -> None:
+        channel = event.channel
+        if call := self._by_media.get(channel.id):
+            call.on_media_started()
+        elif self._is_ours(channel.id):
+            # The answer to its creation came after its call had ended.
+            self._start(self._remove(Leftovers(callers=(), channels=(channel.id,), bridges=())))
+        elif channel.id not in self._by_caller:
+            self._take(channel, event.args)
+
+    def _on_stasis_end(self, channel_id: str) -> None:
+        if call := self._by_caller.get(channel_id):
+            call.on_caller_left()
+        elif call := self._by_media.get(channel_id):
+            call.on_media_left()
+
+    # -- a call ---------------------------------------------------------------------------------------------------
+
+    def _take(self, channel: Channel, args: list[str]) -> None:
+        name = args[0] if args else ""
+        profile = self._settings.profile.get(name)
+        if profile is None:
+            self._refuse(channel.id, "", Refusal.UNKNOWN_PROFILE, asked_for=name)
+            return
+        refusal = self._admit()
+        if refusal is not None:
+            self._refuse(channel.id, name, refusal)
+            return
+        bot_call = BotCall(
+            pbx=self.pbx,
+            channel_id=channel.id,
+            stream_id=self._new_id("stream"),
+            profile=name,
+            parameters=_parameters(profile, channel, args[1:]),
+        )
+        call = VoicebotCall(
+            call=bot_call,
+            profile=profile,
+            pbx=self._pbx_settings,
+            media=self._settings.media,
+            ari=self._ari,
+            engine=self._engine,
+            new_id=self._new_id,
+            monotonic=self._monotonic,
+        )
+        self._by_caller[channel.id] = call
+        self._by_media[call.media_channel_id] = call
+        self._start(self._run_call(call))
+
+    def _admit(self) -> Refusal | None:
+        if self._stopping.is_set():
+            return Refusal.DRAINING
+        if not self._engine.is_ready:
+            return Refusal.WORKER_DOWN
+        return self._admission.admit(
+            self.pbx,
+            rtp=self._view.rtp_range,
+            configured=self._pbx_settings.max_streams,
+            rtp_channels_up=self._view.rtp_channels_up,
+        )
+
+    @property
+    def _pbx_settings(self) -> PbxSettings:
+        return self._settings.pbx[self.pbx]
+
+    async def _run_call(self, call: VoicebotCall) -> None:
+        bot_call = call.call
+        with structlog.contextvars.bound_contextvars(
+            pbx=self.pbx, call_id=bot_call.channel_id, stream_id=bot_call.stream_id
+        ):
+            try:
+                ending = await call.run()
+            finally:
+                self._admission.release(self.pbx)
+                del self._by_caller[bot_call.channel_id]
+                del self._by_media[call.media_channel_id]
+            log.info("stream_ended", profile=bot_call.profile, cause=ending.cause.value, detail=ending.detail)
+            self._observer.ended(bot_call, ending)
+
+    def _refuse(self, channel_id: str, profile: str, refusal: Refusal, **context: str) -> None:
+        log.warning("call_refused", pbx=self.pbx, call_id=channel_id, refusal=refusal.value, **context)
+        self._observer.refused(self.pbx, profile, refusal)
+        self._start(hand_back(self._ari, channel_id, refusal.value))
+
+    # -- after a gap ----------------------------------------------------------------------------------------------
+
+    async def _resync(self) -> None:
+        try:
+            first, up = await self._look()
+            for channel_id, call in list(self._by_caller.items()):
+                if channel_id not in up:
+                    call.on_caller_left()
+            if not first:
+                return
+            await asyncio.sleep(SWEEP_GRACE_S)
+            second, _ = await self._look()
+        except AriError as error:
+            log.warning("sweep_failed", pbx=self.pbx, error=str(error))
+            return
+        await self._remove(first.still(second))
+
+    async def _look(self) -> tuple[Leftovers, set[str]]:
+        application = await self._ari.application()
+        channels = {channel.id for channel in await self._ari.channels()}
+        bridges = {bridge.id for bridge in await self._ari.bridges()}
+        live = {*self._by_caller, *self._by_media, *(call.bridge_id for call in self._by_caller.values())}
+        found = find_leftovers(
+            in_application=application.channel_ids, channels=channels, bridges=bridges, ours=self._is_ours, live=live
+        )
+        return found, channels
+
+    async def _remove(self, leftovers: Leftovers) -> None:
+        for channel_id in leftovers.callers:
+            log.warning("orphan_handed_back", pbx=self.pbx, call_id=channel_id)
+            self._observer.swept(self.pbx, "caller")
+            await hand_back(self._ari, channel_id, "orphaned")
+        for kind, ids, remove in (
+            ("channel", leftovers.channels, self._ari.hangup),
+            ("bridge", leftovers.bridges, self._ari.delete_bridge),
+        ):
+            for item in ids:
+                log.warning("orphan_removed", pbx=self.pbx, kind=kind, id=item)
+                self._observer.swept(self.pbx, kind)
+                try:
+                    await remove(item, missing_ok=True)
+                except AriError as error:
+                    log.warning("orphan_stays", pbx=self.pbx, kind=kind, id=item, error=str(error))
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        assert self._tasks is not None, "run() owns the tasks"
+        self._tasks.create_task(coroutine)
+
+
+def _parameters(profile: ProfileSettings, channel: Channel, args: list[str]) -> dict[str, str]:
+    """What the bot is told: who called whom, the profile's parameters, `key=value` arguments of Stasis()."""
+    parameters = {
+        "from": channel.caller.number,
+        "fromName": channel.caller.name,
+        "to": channel.dialplan.exten,
+        **profile.parameters,
+    }
+    for argument in args:
+        key, separator, value = argument.partition("=")
+        if separator and key:
+            parameters[key] = value
+    return parameters

@@ -1,0 +1,268 @@
+"""One call with a bot, from its StasisStart to its return to the dialplan or the caller's hang-up.
+
+The bot is dialled first, while the caller still hears what the dialplan left: if it fails, nothing was created in
+Asterisk and the call goes on unanswered. Then ARI answers, makes a mixing bridge and an ExternalMedia channel, and
+puts both channels in the bridge once ExternalMedia is in Stasis itself (before that addChannel is refused with 422).
+Whatever happens, the call ends in exactly one `Ending`, and nothing of ours stays behind in Asterisk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+
+from connector.asterisk.ari import Ari, AriError, AriNotFound, ExternalMedia
+from connector.config import MediaSettings, PbxSettings, ProfileSettings
+from connector.media.control import Address, EndCause, OpenStream, StreamStats
+from connector.media.engine import MediaEngine, StreamFailed, StreamHandle
+
+log = structlog.get_logger()
+
+MEDIA_START_DEADLINE_S = 2.0
+"""From the answer of POST externalMedia to its StasisStart; 1 ms on a healthy Asterisk 22, up to 200 ms on 16."""
+
+GONE_GRACE_S = 0.5
+"""How long the events of a channel may lag behind the REST answer that it no longer exists."""
+
+RESULT_VARIABLE = "CONNECTOR_RESULT"
+"""Channel variable that tells the dialplan why the call came back."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class BotCall:
+    """What is known when a call enters Stasis.
+
+    Attributes:
+        pbx: Name of the PBX.
+        channel_id: Uniqueid of the caller's channel.
+        stream_id: Our id of the stream.
+        profile: Name of the profile.
+        parameters: For the bot: those of the profile, of the dialplan, and who called whom.
+    """
+
+    pbx: str
+    channel_id: str
+    stream_id: str
+    profile: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call with a bot ended. `setup_s` is StasisStart to audio, None where it never came to that."""
+
+    cause: EndCause
+    detail: str
+    stats: StreamStats | None = None
+    setup_s: float | None = None
+
+
+class _CallerGone(Exception):
+    """The caller's channel left Stasis while a step was under way."""
+
+
+class VoicebotCall:
+    """Drives one call. The manager feeds the events of its channels; `run` is awaited once."""
+
+    def __init__(
+        self,
+        *,
+        call: BotCall,
+        profile: ProfileSettings,
+        pbx: PbxSettings,
+        media: MediaSettings,
+        ari: Ari,
+        engine: MediaEngine,
+        new_id: Callable[[str], str],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.call = call
+        self.media_channel_id = new_id("em")
+        self.bridge_id = new_id("bridge")
+        self._profile = profile
+        self._pbx = pbx
+        self._media = media
+        self._ari = ari
+        self._engine = engine
+        self._monotonic = monotonic
+        self._stream: StreamHandle | None = None
+        self._hangup_requested = False
+        loop = asyncio.get_running_loop()
+        self._gone: asyncio.Future[None] = loop.create_future()
+        self._media_started: asyncio.Future[None] = loop.create_future()
+        self._media_gone: asyncio.Future[None] = loop.create_future()
+        self._stopped: asyncio.Future[EndCause] = loop.create_future()
+
+    # -- events of the call's channels, in the order Asterisk sent them -----------------------------------------
+
+    def on_hangup_requested(self) -> None:
+        """The caller hangs up; StasisEnd follows."""
+        self._hangup_requested = True
+
+    def on_caller_left(self) -> None:
+        """StasisEnd of the caller, or a resync that no longer finds it."""
+        _resolve(self._gone, None)
+
+    def on_media_started(self) -> None:
+        """StasisStart of our ExternalMedia channel."""
+        _resolve(self._media_started, None)
+
+    def on_media_left(self) -> None:
+        """StasisEnd of our ExternalMedia channel."""
+        _resolve(self._media_gone, None)
+
+    def on_dtmf(self, digit: str) -> None:
+        """The caller pressed a digit."""
+        if self._stream is not None:
+            self._stream.send_dtmf(digit)
+
+    def stop(self, cause: EndCause) -> None:
+        """Ends the stream and hands the call back to the dialplan."""
+        _resolve(self._stopped, cause)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> Ending:
+        """Runs the call to its end. Never raises but on cancellation."""
+        started = self._monotonic()
+        setup_s: float | None = None
+        try:
+            self._stream = await self._unless_gone(self._engine.open(self._open_message()))
+            await self._connect_media(self._stream)
+            setup_s = self._monotonic() - started
+            log.info("stream_started", profile=self.call.profile, setup_ms=round(setup_s * 1000, 1))
+            cause, detail = await self._live(self._stream)
+        except _CallerGone:
+            cause, detail = self._why_gone()
+        except StreamFailed as failure:
+            cause, detail = failure.cause, failure.detail
+        except AriError as error:
+            # A caller who hangs up between two requests makes them fail; the event that says so is on its way.
+            await asyncio.wait({self._gone}, timeout=GONE_GRACE_S)
+            cause, detail = self._why_gone() if self._gone.done() else (EndCause.ASTERISK_ERROR, str(error))
+        except Exception as error:  # a defect of ours must cost this stream, not the caller
+            log.exception("stream_defect")
+            cause, detail = EndCause.ASTERISK_ERROR, f"defect: {type(error).__name__}"
+        stats = await self._leave(cause)
+        return Ending(cause, detail, stats, setup_s)
+
+    async def _connect_media(self, stream: StreamHandle) -> None:
+        # Not cancelled when the caller leaves meanwhile: a request under way would create its bridge or channel
+        # after it was cleared away. Each has its deadline.
+        results = await asyncio.gather(
+            self._ari.answer(self.call.channel_id),
+            self._ari.create_bridge(self.bridge_id, name=self.bridge_id),
+            self._ari.external_media(self.media_channel_id, external_host=self._media.external_host, format="ulaw"),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        media = results[2]
+        assert isinstance(media, ExternalMedia)
+        stream.attach(Address(self._pbx.rtp_host or media.local_host, media.local_port))
+        await self._unless_gone(self._media_in_stasis())
+        await self._ari.add_channel(self.bridge_id, [self.call.channel_id, self.media_channel_id])
+
+    async def _media_in_stasis(self) -> None:
+        try:
+            async with asyncio.timeout(MEDIA_START_DEADLINE_S):
+                await self._media_started
+        except TimeoutError:
+            raise StreamFailed(
+                EndCause.ASTERISK_ERROR,
+                f"no StasisStart of the ExternalMedia channel within {MEDIA_START_DEADLINE_S} s: is chan_rtp loaded?",
+            ) from None
+
+    async def _live(self, stream: StreamHandle) -> tuple[EndCause, str]:
+        limit_s = self._profile.max_session_minutes * 60
+        await asyncio.wait(
+            {self._gone, self._media_gone, self._stopped, stream.ended},
+            timeout=limit_s,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if self._gone.done():
+            return self._why_gone()
+        if self._stopped.done():
+            return self._stopped.result(), "stopped by the connector"
+        if stream.ended.done():
+            ended = stream.ended.result()
+            return ended.cause, ended.detail
+        if self._media_gone.done():
+            return EndCause.ASTERISK_ERROR, "Asterisk ended the ExternalMedia channel"
+        return EndCause.SESSION_LIMIT, f"longer than {self._profile.max_session_minutes} minutes"
+
+    async def _leave(self, cause: EndCause) -> StreamStats | None:
+        """Hands the caller back, then clears away what is ours. The caller comes first."""
+        if not self._gone.done():
+            await hand_back(self._ari, self.call.channel_id, cause.value)
+        stats: StreamStats | None = None
+        if self._stream is not None:
+            self._stream.close(cause)
+            stats = (await self._stream.ended).stats
+        for removal in (
+            self._ari.hangup(self.media_channel_id, missing_ok=True),
+            self._ari.delete_bridge(self.bridge_id, missing_ok=True),
+        ):
+            try:
+                await removal
+            except AriError as error:
+                # The sweep after the next connect finds it by its name.
+                log.warning("left_behind", error=str(error))
+        return stats
+
+    async def _unless_gone(self, step: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(step)
+        try:
+            await asyncio.wait({task, self._gone, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if task.cancelled():
+            if self._gone.done():
+                raise _CallerGone
+            raise StreamFailed(self._stopped.result(), "stopped by the connector")
+        return task.result()
+
+    def _why_gone(self) -> tuple[EndCause, str]:
+        if self._hangup_requested:
+            return EndCause.CALLER_HUNG_UP, "the caller hung up"
+        return EndCause.CALL_MOVED, "the call was taken out of Stasis"
+
+    def _open_message(self) -> OpenStream:
+        profile = self._profile
+        return OpenStream(
+            stream_id=self.call.stream_id,
+            call_id=f"{self.call.pbx}:{self.call.channel_id}",
+            url=profile.url,
+            dialect=profile.dialect,
+            parameters=self.call.parameters,
+            headers={name: value.get_secret_value() for name, value in profile.headers.items()},
+            connect_timeout_ms=profile.connect_timeout_ms,
+            playout_max_ms=self._media.playout_max_ms,
+            prebuffer_ms=self._media.prebuffer_ms,
+            max_message_bytes=profile.max_message_bytes,
+        )
+
+
+async def hand_back(ari: Ari, channel_id: str, result: str) -> None:
+    """Lets a call go on in the dialplan, at the priority after Stasis(), with `RESULT_VARIABLE` set to `result`."""
+    try:
+        await ari.set_variable(channel_id, RESULT_VARIABLE, result)
+        await ari.continue_in_dialplan(channel_id)
+    except AriNotFound:
+        pass  # hung up meanwhile
+    except AriError as error:
+        log.warning("hand_back_failed", call_id=channel_id, result=result, error=str(error))
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)
