@@ -145,13 +145,16 @@ class CallerJoined(Event, frozen=True, kw_only=True):
     queue: str
     caller: Caller
     linkedid: str
+    location: str = ""
+    """Where the dialplan stands, as `context,exten,priority`; empty if not told. Queue() itself never moves it."""
 
 
 class CallerLeft(Event, frozen=True, kw_only=True):
-    """QueueCallerLeave: no longer waiting, whatever the reason."""
+    """QueueCallerLeave: no longer waiting, whatever the reason. On 22 an exit by key shows as a moved `location`."""
 
     queue: str
     uniqueid: str
+    location: str = ""
 
 
 class CallerAbandoned(Event, frozen=True, kw_only=True):
@@ -162,6 +165,22 @@ class CallerAbandoned(Event, frozen=True, kw_only=True):
     hold_s: float
     position: int
     original_position: int
+    location: str = ""
+    """On 22 a redirect shows here already, as the dialplan's new place; on 16 only the next DialplanStep tells."""
+
+
+class DialplanStep(Event, frozen=True, kw_only=True):
+    """Newexten: a channel begins an application of the dialplan.
+
+    Attributes:
+        uniqueid: Of the channel.
+        location: `context,exten,priority`.
+        queue: With Queue(): the name of the queue. Nothing else names the queue that then refuses a caller.
+    """
+
+    uniqueid: str
+    location: str
+    queue: str = ""
 
 
 class QueueStatusSet(Event, frozen=True, kw_only=True):
@@ -259,7 +278,7 @@ class LegStarted(Event, frozen=True, kw_only=True):
 
 
 class LegChanged(Event, frozen=True, kw_only=True):
-    """Newstate: the channel's state, with its linkedid as it is now."""
+    """Newstate or BridgeEnter: the channel's state, with its linkedid as it is now (a bridge joins two calls)."""
 
     uniqueid: str
     linkedid: str
@@ -267,7 +286,10 @@ class LegChanged(Event, frozen=True, kw_only=True):
 
 
 class HangupRequested(Event, frozen=True, kw_only=True):
-    """HangupRequest or SoftHangupRequest: somebody wants the channel gone; precedes a true abandon."""
+    """HangupRequest or SoftHangupRequest: somebody wants the channel gone.
+
+    A far end that hangs up sends it before QueueCallerAbandon. SoftHangupRequest also comes at every channel's end.
+    """
 
     uniqueid: str
 
@@ -278,6 +300,7 @@ class LegEnded(Event, frozen=True, kw_only=True):
     uniqueid: str
     linkedid: str
     cause: int
+    location: str = ""
 
 
 # -- the link -------------------------------------------------------------------------------------------------
@@ -308,11 +331,68 @@ class LinkChanged(Event, frozen=True, kw_only=True):
     gap_s: float = 0.0
 
 
+class EventsMissed(Event, frozen=True, kw_only=True):
+    """Events of AMI were dropped on our side: what is known is stale until both lists were read again."""
+
+    dropped: int
+
+
+# -- what follows from events -----------------------------------------------------------------------------------
+
+
+class Outcome(enum.StrEnum):
+    """How a caller's attempt at a queue ended. A closed set: it is a metric label."""
+
+    ANSWERED = "answered"
+    ABANDONED = "abandoned"
+    """Hung up while waiting, by either side of the caller's own channel."""
+    TIMED_OUT = "timed_out"
+    LEFT_EMPTY = "left_empty"
+    JOIN_EMPTY = "join_empty"
+    FULL = "full"
+    KEY_EXIT = "key_exit"
+    WITHDRAWN = "withdrawn"
+    REDIRECTED = "redirected"
+    """Moved elsewhere in the dialplan while waiting; queue_log says ABANDON."""
+    UNKNOWN = "unknown"
+    """The end fell into a gap, or what would tell was not sent (AMI class `dialplan` or `call` missing)."""
+
+
+class CallOutcome(Event, frozen=True, kw_only=True):
+    """A caller's attempt at a queue is over. `at` is when it ended, which can be before it could be told.
+
+    Attributes:
+        queue: Name; empty for a refusal where Asterisk did not name the queue.
+        uniqueid: Of the caller's channel.
+        outcome: How it ended.
+        wait_s: Time in the queue; 0 for a refusal.
+    """
+
+    queue: str
+    uniqueid: str
+    outcome: Outcome
+    wait_s: float
+
+
+class CallStarted(Event, frozen=True, kw_only=True):
+    """The first leg of a call appeared."""
+
+    linkedid: str
+
+
+class CallEnded(Event, frozen=True, kw_only=True):
+    """The last leg of a call is gone. `merged_into` is the linkedid under which its legs go on, if they do."""
+
+    linkedid: str
+    merged_into: str = ""
+
+
 AnyEvent = (
     QueuesSnapshot
     | CallerJoined
     | CallerLeft
     | CallerAbandoned
+    | DialplanStep
     | QueueStatusSet
     | AgentCalled
     | AgentConnected
@@ -326,5 +406,9 @@ AnyEvent = (
     | HangupRequested
     | LegEnded
     | LinkChanged
+    | EventsMissed
 )
 """Every event there is; a test holds that `acd.apply` knows them all."""
+
+Change = CallOutcome | CallStarted | CallEnded
+"""What `acd.apply` derives from events."""

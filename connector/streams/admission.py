@@ -7,10 +7,8 @@ upstream issue 1757). So the limit follows from the range, and the channels that
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
-PORTS_PER_CHANNEL = 2
-"""An even port for RTP; the odd one above it stays free for RTCP."""
+from connector.asterisk.pbx_facts import RtpRange
 
 SHARE_OF_RANGE = 0.25
 """A bot call holds two RTP channels, the caller's and ours. At a quarter of the range for ours, bot calls fill
@@ -30,19 +28,6 @@ class Refusal(enum.StrEnum):
     RTP_RANGE_UNKNOWN = "rtp_range_unknown"
     WORKER_DOWN = "worker_down"
     DRAINING = "draining"
-
-
-@dataclass(frozen=True, slots=True)
-class RtpRange:
-    """`rtpstart` and `rtpend` of rtp.conf, both inclusive."""
-
-    start: int
-    end: int
-
-    @property
-    def channels(self) -> int:
-        """How many channels the range can serve."""
-        return max(0, (self.end - self.start + 1) // PORTS_PER_CHANNEL)
 
 
 def stream_limit(rtp: RtpRange, configured: int) -> int:

@@ -17,12 +17,14 @@ from connector.asterisk.ari_models import (
     StasisEnd,
     StasisStart,
 )
+from connector.asterisk.pbx_facts import RtpRange
 from connector.config import PbxSettings, ProfileSettings, Settings
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
-from connector.streams.admission import Admission, Refusal, RtpRange
+from connector.streams.admission import Admission, Refusal
 from connector.streams.sweep import Leftovers, find_leftovers
-from connector.streams.voicebot import BotCall, Ending, VoicebotCall, hand_back
+from connector.streams.voicebot import BotCall, VoicebotCall, hand_back
+from connector.telemetry.metrics import StreamCounters
 
 log = structlog.get_logger()
 
@@ -44,22 +46,6 @@ class PbxView(Protocol):
         ...
 
 
-class StreamObserver(Protocol):
-    """Who counts. Called on the event loop; must not block."""
-
-    def refused(self, pbx: str, profile: str, refusal: Refusal) -> None:
-        """A call was sent back to the dialplan before anything was created."""
-        ...
-
-    def ended(self, call: BotCall, ending: Ending) -> None:
-        """A stream ended, or never came to life."""
-        ...
-
-    def swept(self, pbx: str, kind: str) -> None:
-        """Something left behind was removed: kind is caller, channel or bridge."""
-        ...
-
-
 class StreamManager:
     """Owns the calls with bots of one PBX."""
 
@@ -72,7 +58,7 @@ class StreamManager:
         engine: MediaEngine,
         admission: Admission,
         view: PbxView,
-        observer: StreamObserver,
+        counters: StreamCounters,
         new_id: Callable[[str], str],
         is_ours: Callable[[str], bool],
         monotonic: Callable[[], float],
@@ -83,7 +69,7 @@ class StreamManager:
         self._engine = engine
         self._admission = admission
         self._view = view
-        self._observer = observer
+        self._counters = counters
         self._new_id = new_id
         self._is_ours = is_ours
         self._monotonic = monotonic
@@ -182,7 +168,7 @@ class StreamManager:
     def _admit(self) -> Refusal | None:
         if self._stopping.is_set():
             return Refusal.DRAINING
-        if not self._engine.is_ready:
+        if not self._engine.ready.is_set():
             return Refusal.WORKER_DOWN
         return self._admission.admit(
             self.pbx,
@@ -207,11 +193,11 @@ class StreamManager:
                 del self._by_caller[bot_call.channel_id]
                 del self._by_media[call.media_channel_id]
             log.info("stream_ended", profile=bot_call.profile, cause=ending.cause.value, detail=ending.detail)
-            self._observer.ended(bot_call, ending)
+            self._counters.ended(self.pbx, bot_call.profile, ending.cause.value, ending.setup_s)
 
     def _refuse(self, channel_id: str, profile: str, refusal: Refusal, **context: str) -> None:
         log.warning("call_refused", pbx=self.pbx, call_id=channel_id, refusal=refusal.value, **context)
-        self._observer.refused(self.pbx, profile, refusal)
+        self._counters.refused(self.pbx, profile, refusal.value)
         self._start(hand_back(self._ari, channel_id, refusal.value))
 
     # -- after a gap ----------------------------------------------------------------------------------------------
@@ -244,7 +230,7 @@ class StreamManager:
     async def _remove(self, leftovers: Leftovers) -> None:
         for channel_id in leftovers.callers:
             log.warning("orphan_handed_back", pbx=self.pbx, call_id=channel_id)
-            self._observer.swept(self.pbx, "caller")
+            self._counters.swept(self.pbx, "caller")
             await hand_back(self._ari, channel_id, "orphaned")
         for kind, ids, remove in (
             ("channel", leftovers.channels, self._ari.hangup),
@@ -252,7 +238,7 @@ class StreamManager:
         ):
             for item in ids:
                 log.warning("orphan_removed", pbx=self.pbx, kind=kind, id=item)
-                self._observer.swept(self.pbx, kind)
+                self._counters.swept(self.pbx, kind)
                 try:
                     await remove(item, missing_ok=True)
                 except AriError as error:

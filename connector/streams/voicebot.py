@@ -99,6 +99,11 @@ class VoicebotCall:
         self._media_gone: asyncio.Future[None] = loop.create_future()
         self._stopped: asyncio.Future[EndCause] = loop.create_future()
 
+    @property
+    def stats(self) -> StreamStats:
+        """What the stream carried so far, at most a second old."""
+        return self._stream.stats if self._stream is not None else StreamStats()
+
     # -- events of the call's channels, in the order Asterisk sent them -----------------------------------------
 
     def on_hangup_requested(self) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "connector"
 
 FLOORS = [
-    ["__main__", "cli"],
+    ["__main__"],
+    ["cli"],
     ["demo"],
     ["app", "check"],
     ["lab"],

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.streams.admission import Admission, Refusal, RtpRange, stream_limit
+from connector.asterisk.pbx_facts import RtpRange
+from connector.streams.admission import Admission, Refusal, stream_limit
 
 WIDE = RtpRange(10_000, 20_000)
 

@@ -1,0 +1,248 @@
+"""Builds the parts, owns the order in which they start and stop; the only place that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+import msgspec
+import structlog
+
+from connector.asterisk.ami import Ami
+from connector.asterisk.ari import Ari
+from connector.asterisk.ids import make_id, parse_id
+from connector.asterisk.link import PbxLink
+from connector.bus import Bus
+from connector.config import AmiSettings, PbxSettings, Settings
+from connector.events import AnyEvent, Change, Outcome
+from connector.media.engine import BindFailed, MediaEngine
+from connector.streams.admission import Admission, stream_limit
+from connector.streams.manager import StreamManager
+from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
+from connector.web.server import PortTaken, Web
+
+log = structlog.get_logger()
+
+HAND_BACK_DEADLINE_S = 5.0
+"""For handing every call back to its dialplan at the end; longer than the deadline of one ARI request."""
+
+
+class StartFailed(Exception):
+    """The connector cannot run with these settings on this machine; the message says why and what to do."""
+
+
+class Connector:
+    """The running program.
+
+    Args:
+        settings: Validated settings.
+        random: Jitter of reconnects.
+    """
+
+    def __init__(self, settings: Settings, *, random: Random | None = None) -> None:
+        self._settings = settings
+        self._random = random or Random()
+        self._clock = time.time
+        self.ready = asyncio.Event()
+        """Set once the pages are served and the media worker is there; the PBXs may still be out of reach."""
+        self._bus: Bus[AnyEvent | Change] = Bus()
+        self._engine = MediaEngine(
+            bind_host=settings.media.bind_host,
+            bind_port=settings.media.bind_port,
+            log_format=settings.log.format,
+            log_level=settings.log.level,
+        )
+        self._admission = Admission(node_limit=settings.media.max_streams)
+        self._registry = new_registry()
+        self._counters = StreamCounters(self._registry)
+        self._bus.handle("queue-waits", QueueWaits(self._registry).on_event)
+        self._links = {name: self._link(name, pbx) for name, pbx in settings.pbx.items()}
+        self._managers = {name: self._manager(name, pbx, self._links[name]) for name, pbx in settings.pbx.items()}
+        self._registry.register(
+            LiveCollector(
+                links=list(self._links.values()),
+                engine=self._engine,
+                streams=self._streams_by_profile,
+                limits=self._stream_limits,
+                clock=self._clock,
+            )
+        )
+        self._web = Web(settings=settings.http, registry=self._registry, state=self.state, not_ready=self.not_ready)
+
+    async def run(self) -> None:
+        """Runs until cancelled; then hands every call back to its dialplan and stops the parts in order.
+
+        Raises:
+            StartFailed: A port is taken.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._run(tasks)
+        except* (BindFailed, PortTaken) as failures:
+            raise StartFailed("; ".join(str(failure) for failure in failures.exceptions)) from None
+
+    async def _run(self, tasks: asyncio.TaskGroup) -> None:
+        engine = tasks.create_task(self._engine.run(), name="media-engine")
+        await self._engine.ready.wait()
+        web_started = asyncio.Event()
+        web = tasks.create_task(self._web.run(web_started), name="web")
+        await web_started.wait()
+        managers = [
+            tasks.create_task(manager.run(), name=f"streams-{name}") for name, manager in self._managers.items()
+        ]
+        links = [
+            tasks.create_task(link.run(self._managers[name]), name=f"link-{name}") for name, link in self._links.items()
+        ]
+        self.ready.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            log.info("stopping", streams=sum(len(manager.calls) for manager in self._managers.values()))
+            self._admission.draining = True
+            for manager in self._managers.values():
+                manager.stop()
+            await asyncio.wait(managers, timeout=HAND_BACK_DEADLINE_S)
+            for task in (*managers, *links, engine, web):
+                task.cancel()
+
+    # -- what the pages show --------------------------------------------------------------------------------------
+
+    def not_ready(self) -> list[str]:
+        """What is missing, a sentence each."""
+        missing = [] if self._engine.ready.is_set() else ["the media worker is not running"]
+        for link in self._links.values():
+            missing += link.not_ready()
+        return missing
+
+    def state(self) -> dict[str, Any]:
+        """The live state as plain values; the shape is docs/state.schema.json's."""
+        return {
+            "at": self._clock(),
+            "pbx": {name: self._pbx_state(name, link) for name, link in self._links.items()},
+            "media": {"tick_late_ms": self._engine.stats.tick_late_ms, "totals": self._engine.stats.counters},
+        }
+
+    def _pbx_state(self, name: str, link: PbxLink) -> dict[str, Any]:
+        state = link.state
+        return {
+            "links": {
+                key: {
+                    "state": each.state.value,
+                    "since": each.since,
+                    "detail": each.detail,
+                    "gaps": each.gaps,
+                    "gap_s": each.gap_s,
+                }
+                for key, each in state.links.items()
+            },
+            "event_lag_s": link.event_lag_s,
+            "calls": len(state.calls),
+            "queues": [
+                {
+                    "name": queue_name,
+                    "strategy": queue.params.strategy,
+                    "callers": [msgspec.to_builtins(caller) for caller in queue.callers()],
+                    "members": [msgspec.to_builtins(member) for _, member in sorted(queue.members.items())],
+                    "outcomes": {
+                        outcome.value: state.outcomes.get(queue_name, {}).get(outcome, 0) for outcome in Outcome
+                    },
+                }
+                for queue_name, queue in sorted(state.queues.items())
+            ],
+            "streams": [
+                {
+                    "profile": call.call.profile,
+                    "call_id": call.call.channel_id,
+                    "stream_id": call.call.stream_id,
+                    "stats": msgspec.to_builtins(call.stats),
+                }
+                for call in self._managers[name].calls.values()
+            ],
+        }
+
+    # -- what the metrics read ------------------------------------------------------------------------------------
+
+    def _streams_by_profile(self) -> Mapping[tuple[str, str], int]:
+        counted = Counter({(pbx, profile): 0 for pbx in self._settings.pbx for profile in self._settings.profile})
+        for pbx, manager in self._managers.items():
+            counted.update((pbx, call.call.profile) for call in manager.calls.values())
+        return counted
+
+    def _stream_limits(self) -> Mapping[str, int]:
+        return {
+            name: min(stream_limit(link.rtp_range, self._settings.pbx[name].max_streams), self._admission.node_limit)
+            for name, link in self._links.items()
+            if link.rtp_range is not None
+        }
+
+    # -- building -------------------------------------------------------------------------------------------------
+
+    def _link(self, name: str, pbx: PbxSettings) -> PbxLink:
+        ami = new_ami(name, pbx.ami, self._random)
+        ari = new_ari(name, pbx, self._random)
+        return PbxLink(pbx=name, ami=ami, ari=ari, bus=self._bus, clock=self._clock)
+
+    def _manager(self, name: str, pbx: PbxSettings, link: PbxLink) -> StreamManager:
+        app, node = pbx.ari.app, self._settings.node.name
+
+        def is_ours(item: str) -> bool:
+            parsed = parse_id(item)
+            return parsed is not None and (parsed.app, parsed.node) == (app, node)
+
+        return StreamManager(
+            pbx=name,
+            settings=self._settings,
+            ari=link.ari,
+            engine=self._engine,
+            admission=self._admission,
+            view=link,
+            counters=self._counters,
+            new_id=lambda kind: make_id(app, node, kind, uuid.uuid4()),
+            is_ours=is_ours,
+            monotonic=time.monotonic,
+        )
+
+
+def new_ami(name: str, settings: AmiSettings, random: Random) -> Ami:
+    """The manager client of a PBX as the settings say.
+
+    Raises:
+        StartFailed: The CA file cannot be used.
+    """
+    tls: ssl.SSLContext | None = None
+    if settings.tls:
+        try:
+            tls = ssl.create_default_context(cafile=settings.tls_ca_file)
+        except OSError as error:
+            raise StartFailed(f"pbx.{name}.ami.tls_ca_file: {settings.tls_ca_file} cannot be used: {error}") from None
+    return Ami(
+        pbx=name,
+        host=settings.host,
+        port=settings.port,
+        username=settings.username,
+        secret=settings.secret,
+        tls=tls,
+        clock=time.time,
+        monotonic=time.monotonic,
+        random=random,
+    )
+
+
+def new_ari(name: str, pbx: PbxSettings, random: Random, *, app: str | None = None) -> Ari:
+    """The ARI client of a PBX as the settings say; `app` replaces the application's name."""
+    return Ari(
+        pbx=name,
+        url=pbx.ari.url,
+        username=pbx.ari.username,
+        password=pbx.ari.password,
+        app=app or pbx.ari.app,
+        clock=time.time,
+        monotonic=time.monotonic,
+        random=random,
+    )

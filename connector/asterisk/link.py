@@ -1,0 +1,230 @@
+"""One PBX: its AMI and ARI connections, what they tell folded into the live state, and how far that can be trusted.
+
+One task consumes each connection's items in order, so the state never needs a lock. After every (re)connect of AMI the
+lists are asked for; each takes effect where its Complete event stood in the stream, while later events wait their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from connector.acd.apply import apply
+from connector.acd.model import PbxState
+from connector.asterisk.ami import Ami
+from connector.asterisk.ami_model import (
+    AmiConnected,
+    AmiError,
+    AmiEvent,
+    AmiItem,
+    AmiList,
+    AmiLost,
+    AmiOverflow,
+    AmiRefused,
+)
+from connector.asterisk.ari import Ari, AriConnected, AriError, AriEvent, AriLost, AriOverflow, AriRefused
+from connector.asterisk.ari_models import Event as AriMessage
+from connector.asterisk.pbx_facts import RtpRange, read_rtp_range
+from connector.asterisk.snapshot import legs_snapshot, queues_snapshot
+from connector.asterisk.translate import Malformed, translate
+from connector.bus import Bus
+from connector.events import AnyEvent, Change, EventsMissed, LinkChanged, LinkState
+
+log = structlog.get_logger()
+
+RESYNC_RETRY_S = 5.0
+"""Before a resync that failed on a live connection is tried again."""
+
+WITHOUT_RTP = frozenset({"Local", "Snoop", "Message", "Announcer", "Recorder", "CBAnn", "CBRec", "Bridge"})
+"""Channel technologies that hold no RTP port."""
+
+
+class AriConsumer(Protocol):
+    """Who handles the calls in our Stasis application."""
+
+    def on_connected(self) -> None:
+        """The events connection is up (again), or events were dropped: look at what is there."""
+        ...
+
+    def on_event(self, event: AriMessage) -> None:
+        """One event, in order."""
+        ...
+
+
+class PbxLink:
+    """Keeps one PBX connected and its state current.
+
+    Args:
+        pbx: Name in the settings.
+        ami: Its manager client.
+        ari: Its ARI client.
+        bus: Gets every event after it was applied, then what followed from it.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, *, pbx: str, ami: Ami, ari: Ari, bus: Bus[AnyEvent | Change], clock: Callable[[], float]
+    ) -> None:
+        self.pbx = pbx
+        self.ami = ami
+        self.ari = ari
+        self.state = PbxState(pbx)
+        self.rtp_range: RtpRange | None = None
+        """Its RTP ports; None until read. Kept over a lost connection: the file rarely changes."""
+        self.asterisk_version = ""
+        """As ARI tells it, for example 22.10.1; empty until read."""
+        self.resyncs: Counter[str] = Counter()
+        """Snapshots asked for, by cause: connected, overflow."""
+        self.malformed: Counter[str] = Counter()
+        """AMI messages of ours that could not be read, by cause."""
+        self.last_event_at: float | None = None
+        """When the last AMI event came, by our clock."""
+        self.event_lag_s = 0.0
+        """How much later than Asterisk's own Timestamp the last event came; 0 where it sends none."""
+        self._bus = bus
+        self._clock = clock
+        self._resync_wanted = asyncio.Event()
+        self._lost_at: dict[str, float] = {}
+
+    async def run(self, consumer: AriConsumer) -> None:
+        """Runs both connections until cancelled.
+
+        Args:
+            consumer: Gets the ARI events.
+        """
+        self._changed("ami", LinkState.DOWN, "not connected yet")
+        self._changed("ari", LinkState.DOWN, "not connected yet")
+        async with self.ari, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.ami.run(), name=f"{self.pbx}-ami")
+            tasks.create_task(self.ari.run(), name=f"{self.pbx}-ari")
+            tasks.create_task(self._consume_ami(), name=f"{self.pbx}-ami-items")
+            tasks.create_task(self._consume_ari(consumer), name=f"{self.pbx}-ari-items")
+            tasks.create_task(self._resync_when_wanted(), name=f"{self.pbx}-resync")
+
+    @property
+    def rtp_channels_up(self) -> int:
+        """Channels up on this PBX that hold RTP ports, as far as AMI has told."""
+        return sum(track.leg.channel.partition("/")[0] not in WITHOUT_RTP for track in self.state.legs.values())
+
+    def not_ready(self) -> list[str]:
+        """What is missing before the state and the streams of this PBX can be relied on."""
+        missing = [
+            f"pbx.{self.pbx}: {name.upper()} is {link.state}: {link.detail}"
+            for name, link in self.state.links.items()
+            if link.state is not LinkState.UP
+        ]
+        if not missing and not self.state.queues_current:
+            missing.append(f"pbx.{self.pbx}: the queues were not read yet")
+        return missing
+
+    # -- AMI ------------------------------------------------------------------------------------------------------
+
+    async def _consume_ami(self) -> None:
+        async for item in self.ami.items:
+            self._take(item)
+
+    def _take(self, item: AmiItem) -> None:
+        match item:
+            case AmiEvent():
+                event = translate(item.message, self.pbx, item.received_at)
+                self.last_event_at = item.received_at
+                if isinstance(event, Malformed):
+                    self._note_malformed(event)
+                elif event is not None:
+                    self.event_lag_s = max(0.0, item.received_at - event.at)
+                    self._apply(event)
+            case AmiList():
+                self._take_list(item)
+            case AmiConnected():
+                self._up("ami", item.banner)
+                self._want_resync("connected")
+            case AmiOverflow():
+                log.warning("ami_events_dropped", pbx=self.pbx, dropped=item.dropped)
+                self._apply(EventsMissed(pbx=self.pbx, at=self._clock(), dropped=item.dropped))
+                self._want_resync("overflow")
+            case AmiLost():
+                self._changed("ami", LinkState.DOWN, item.reason)
+            case AmiRefused():
+                self._changed("ami", LinkState.REFUSED, item.reason)
+
+    def _take_list(self, item: AmiList) -> None:
+        read = queues_snapshot if item.name == "QueueStatus" else legs_snapshot
+        snapshot, malformed = read(item.items, self.pbx, item.received_at)
+        for fault in malformed:
+            self._note_malformed(fault)
+        self._apply(snapshot)
+
+    def _note_malformed(self, fault: Malformed) -> None:
+        cause = str(fault.cause)
+        if not self.malformed[cause]:
+            log.warning("ami_message_malformed", pbx=self.pbx, cause=cause, field=fault.field, ami_event=fault.event)
+        self.malformed[cause] += 1
+
+    def _want_resync(self, cause: str) -> None:
+        self.resyncs[cause] += 1
+        self._resync_wanted.set()
+
+    async def _resync_when_wanted(self) -> None:
+        while True:
+            await self._resync_wanted.wait()
+            self._resync_wanted.clear()
+            try:
+                await self.ami.request_list("QueueStatus")
+                await self.ami.request_list("CoreShowChannels")
+                self.rtp_range = await read_rtp_range(self.ami)
+            except (AmiError, ValueError) as error:
+                if self.ami.state is not LinkState.UP:
+                    continue  # the next connect asks again
+                log.warning("resync_failed", pbx=self.pbx, error=str(error))
+                await asyncio.sleep(RESYNC_RETRY_S)
+                self._resync_wanted.set()
+
+    # -- ARI ------------------------------------------------------------------------------------------------------
+
+    async def _consume_ari(self, consumer: AriConsumer) -> None:
+        async for item in self.ari.items:
+            match item:
+                case AriEvent():
+                    consumer.on_event(item.event)
+                case AriConnected():
+                    self._up("ari", f"application {self.ari.app}")
+                    await self._read_version()
+                    consumer.on_connected()
+                case AriOverflow():
+                    log.warning("ari_events_dropped", pbx=self.pbx, dropped=item.dropped)
+                    consumer.on_connected()
+                case AriLost():
+                    self._changed("ari", LinkState.DOWN, item.reason)
+                case AriRefused():
+                    self._changed("ari", LinkState.REFUSED, item.reason)
+
+    async def _read_version(self) -> None:
+        try:
+            info = await self.ari.info()
+        except AriError as error:
+            log.warning("asterisk_version_unknown", pbx=self.pbx, error=str(error))
+            return
+        if info.system is not None:
+            self.asterisk_version = info.system.version
+
+    # -- both -----------------------------------------------------------------------------------------------------
+
+    def _up(self, link: str, detail: str) -> None:
+        lost_at = self._lost_at.pop(link, None)
+        self._changed(link, LinkState.UP, detail, 0.0 if lost_at is None else self._clock() - lost_at)
+
+    def _changed(self, link: str, state: LinkState, detail: str, gap_s: float = 0.0) -> None:
+        known = self.state.links.get(link)
+        if state is not LinkState.UP and known is not None and known.state is LinkState.UP:
+            self._lost_at[link] = self._clock()
+        self._apply(LinkChanged(pbx=self.pbx, at=self._clock(), link=link, state=state, detail=detail, gap_s=gap_s))
+
+    def _apply(self, event: AnyEvent) -> None:
+        changes = apply(self.state, event)
+        self._bus.publish(event)
+        for change in changes:
+            self._bus.publish(change)

@@ -1,0 +1,137 @@
+"""The `connector` command: thin, each subcommand hands over to the part that does it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from connector import __version__, config
+from connector.telemetry import logs
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: a restart does not mend it, so an init system should not try."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the `connector` command; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.handler(arguments))
+    except config.ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return EXIT_CONFIG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="connector", description="A streaming voice interface and a live view of the queues for Asterisk."
+    )
+    parser.add_argument("--version", action="version", version=f"connector {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="run beside the PBX until SIGTERM or Ctrl-C")
+    _config_argument(run)
+    run.set_defaults(handler=_run)
+
+    check = commands.add_parser("check", help="say what is wrong before a call does; exit code 1 if anything is")
+    _config_argument(check)
+    check.add_argument("--json", action="store_true", help="findings as JSON")
+    check.set_defaults(handler=_check)
+
+    show = commands.add_parser("config", help="print the settings in effect, secrets hidden")
+    _config_argument(show)
+    show.add_argument("--schema", action="store_true", help="print the JSON Schema of the settings file instead")
+    show.set_defaults(handler=_config)
+
+    demo = commands.add_parser("demo", help="the main job on an Asterisk of its own, with callers, agents and a bot")
+    demo.add_argument("--seconds", type=float, default=None, help="end after this long; else at Ctrl-C")
+    demo.add_argument("--report", type=Path, default=None, help="JSON report; exit code 0 only if it agrees")
+    demo.add_argument("--asterisk", type=Path, default=None, help="its root file system; / for the host's")
+    demo.set_defaults(handler=_demo)
+    return parser
+
+
+def _config_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="settings (TOML); default: $CONNECTOR_CONFIG, else the environment variables CONNECTOR__... alone",
+    )
+
+
+def _load(arguments: argparse.Namespace) -> config.Settings:
+    path = arguments.config
+    if path is None and "CONNECTOR_CONFIG" in os.environ:
+        path = Path(os.environ["CONNECTOR_CONFIG"])
+    settings = config.load(path, os.environ)
+    logs.configure(settings.log)
+    return settings
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from connector.app import Connector, StartFailed
+
+    settings = _load(arguments)
+    try:
+        _until_signal(Connector(settings).run())
+    except StartFailed as error:
+        print(f"connector: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from connector.check import Level, check
+
+    settings = _load(arguments)
+    findings = uvloop.run(check(settings))
+    if arguments.json:
+        print(json.dumps([finding.as_dict() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(finding)
+    return EXIT_FAILED if any(finding.level is Level.ERROR for finding in findings) else EXIT_OK
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    shown = config.schema() if arguments.schema else config.effective(_load(arguments))
+    print(json.dumps(shown, indent=2, sort_keys=arguments.schema))
+    return EXIT_OK
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from connector.demo import run_demo
+
+    logs.configure(config.LogSettings(level="warning"))
+    return uvloop.run(run_demo(seconds=arguments.seconds, report=arguments.report, rootfs=arguments.asterisk))
+
+
+def _until_signal(main_task: Coroutine[Any, Any, None]) -> None:
+    """Runs until it ends by itself, or cancels it at SIGTERM or SIGINT and waits for its orderly end."""
+
+    async def run() -> None:
+        task = asyncio.ensure_future(main_task)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass  # asked for
+
+    uvloop.run(run())

@@ -1,0 +1,287 @@
+"""Prometheus metrics: read from the live parts at each scrape, counted here where a happening leaves no state.
+
+Labels are closed sets, and names from the settings or of the PBX's queues.
+No label ever holds a call, channel or caller id; a test holds that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from connector import __version__
+from connector.acd.model import Queue
+from connector.asterisk.link import PbxLink
+from connector.events import CallOutcome, DeviceState, LinkState, Outcome
+from connector.media import counters as media
+from connector.media.engine import MediaEngine
+
+WAIT_BUCKETS_S = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
+"""Around the usual service targets of 10, 15, 20 and 30 s."""
+
+SETUP_BUCKETS_S = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""StasisStart to audio; 2 s is the promised bound."""
+
+
+class StreamCounters:
+    """Counts the lives of streams."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("pbx", "profile")
+        self._ended = Counter(
+            "connector_streams",
+            "Streams that ended or could not be set up, by cause.",
+            (*labels, "cause"),
+            registry=registry,
+        )
+        self._refused = Counter(
+            "connector_streams_refused",
+            "Calls sent back to the dialplan before anything was created, by cause.",
+            (*labels, "cause"),
+            registry=registry,
+        )
+        self._setup = Histogram(
+            "connector_stream_setup_seconds",
+            "From StasisStart to audio in both directions.",
+            labels,
+            buckets=SETUP_BUCKETS_S,
+            registry=registry,
+        )
+        self._swept = Counter(
+            "connector_orphans_removed",
+            "Channels, bridges and callers that a dead process or a lost connection left.",
+            ("pbx", "kind"),
+            registry=registry,
+        )
+
+    def refused(self, pbx: str, profile: str, cause: str) -> None:
+        """A call went back to the dialplan before anything was created."""
+        self._refused.labels(pbx, profile, cause).inc()
+
+    def ended(self, pbx: str, profile: str, cause: str, setup_s: float | None) -> None:
+        """A stream ended; `setup_s` is None where audio never flowed."""
+        self._ended.labels(pbx, profile, cause).inc()
+        if setup_s is not None:
+            self._setup.labels(pbx, profile).observe(setup_s)
+
+    def swept(self, pbx: str, kind: str) -> None:
+        """Something left behind was removed."""
+        self._swept.labels(pbx, kind).inc()
+
+
+class QueueWaits:
+    """Observes how long callers waited."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._waits = Histogram(
+            "connector_queue_wait_seconds",
+            "Time in the queue until the caller was answered, or left unanswered.",
+            ("pbx", "queue", "answered"),
+            buckets=WAIT_BUCKETS_S,
+            registry=registry,
+        )
+
+    def on_event(self, event: object) -> None:
+        """Takes the bus; only outcomes matter here."""
+        if isinstance(event, CallOutcome):
+            answered = "yes" if event.outcome is Outcome.ANSWERED else "no"
+            self._waits.labels(event.pbx, event.queue, answered).observe(event.wait_s)
+
+
+class LiveCollector(Collector):
+    """Reads the live parts at each scrape, so there is no second copy of the truth.
+
+    Args:
+        links: The PBXs.
+        engine: The media side.
+        streams: Active streams by PBX and profile.
+        limits: How many streams a PBX may have, by PBX; without one whose RTP range is not known.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        links: Sequence[PbxLink],
+        engine: MediaEngine,
+        streams: Callable[[], Mapping[tuple[str, str], int]],
+        limits: Callable[[], Mapping[str, int]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._links = links
+        self._engine = engine
+        self._streams = streams
+        self._limits = limits
+        self._clock = clock
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registration must not scrape."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """All families, each once."""
+        info = InfoMetricFamily("connector_build", "Version of the connector.")
+        info.add_metric((), {"version": __version__})
+        yield info
+        yield from self._collect_links()
+        yield from self._collect_queues()
+        yield from self._collect_streams()
+        yield from self._collect_media()
+
+    def _collect_links(self) -> Iterable[Metric]:
+        up = _gauge("connector_link_up", "Whether a connection to the PBX stands.", "pbx", "link")
+        refused = _gauge("connector_link_refused", "Whether the PBX refuses the login.", "pbx", "link")
+        gaps = _counter("connector_link_gaps", "Times a connection was lost and came back.", "pbx", "link")
+        gap_s = _counter("connector_link_gap_seconds", "How long events were missing.", "pbx", "link")
+        lag = _gauge("connector_ami_event_lag_seconds", "Age of the last AMI event when it came.", "pbx")
+        last = _gauge("connector_ami_last_event_timestamp_seconds", "When the last AMI event came.", "pbx")
+        events = _counter("connector_asterisk_events", "Events received.", "pbx", "link")
+        connected = _counter("connector_link_connections", "Times a connection was made.", "pbx", "link")
+        incidents = _counter("connector_asterisk_incidents", "What went wrong on a connection.", "pbx", "link", "cause")
+        malformed = _counter("connector_ami_malformed", "AMI messages that could not be read.", "pbx", "cause")
+        resyncs = _counter("connector_resyncs", "Snapshots asked for.", "pbx", "cause")
+        drift = _counter("connector_state_drift", "Own state proved wrong by a snapshot.", "pbx", "kind")
+        calls = _gauge("connector_calls", "Calls on the PBX.", "pbx")
+        channels = _gauge("connector_channels", "Channels on the PBX.", "pbx")
+        for pbx in self._links:
+            for name, link in pbx.state.links.items():
+                up.add_metric((pbx.pbx, name), link.state is LinkState.UP)
+                refused.add_metric((pbx.pbx, name), link.state is LinkState.REFUSED)
+                gaps.add_metric((pbx.pbx, name), link.gaps)
+                gap_s.add_metric((pbx.pbx, name), link.gap_s)
+            lag.add_metric((pbx.pbx,), pbx.event_lag_s)
+            if pbx.last_event_at is not None:
+                last.add_metric((pbx.pbx,), pbx.last_event_at)
+            for name, counted in (("ami", pbx.ami.counters), ("ari", pbx.ari.counters)):
+                for cause, count in counted.items():
+                    if cause == "events":
+                        events.add_metric((pbx.pbx, name), count)
+                    elif cause == "connected":
+                        connected.add_metric((pbx.pbx, name), count)
+                    elif cause != "unknown_event":  # of ARI: most of them, and none the worse for it
+                        incidents.add_metric((pbx.pbx, name, str(cause)), count)
+            _add_all(malformed, pbx.pbx, pbx.malformed)
+            _add_all(resyncs, pbx.pbx, pbx.resyncs)
+            _add_all(drift, pbx.pbx, pbx.state.drift)
+            calls.add_metric((pbx.pbx,), len(pbx.state.calls))
+            channels.add_metric((pbx.pbx,), len(pbx.state.legs))
+        yield from (
+            up,
+            refused,
+            gaps,
+            gap_s,
+            lag,
+            last,
+            events,
+            connected,
+            incidents,
+            malformed,
+            resyncs,
+            drift,
+            calls,
+            channels,
+        )
+
+    def _collect_queues(self) -> Iterable[Metric]:
+        now = self._clock()
+        waiting = _gauge("connector_queue_callers_waiting", "Callers who wait.", "pbx", "queue")
+        longest = _gauge("connector_queue_longest_wait_seconds", "Of those who wait now; 0 if none.", "pbx", "queue")
+        members = _gauge("connector_queue_members", "Members by state of their device.", "pbx", "queue", "state")
+        paused = _gauge("connector_queue_members_paused", "Members whom the queue skips.", "pbx", "queue")
+        outcomes = _counter("connector_queue_calls", "Callers by how their stay ended.", "pbx", "queue", "outcome")
+        for pbx in self._links:
+            for name, queue in pbx.state.queues.items():
+                key = (pbx.pbx, name)
+                waiting.add_metric(key, len(queue.waiting))
+                longest.add_metric(key, _longest_wait_s(queue, now))
+                states = dict.fromkeys(DeviceState, 0)
+                for member in queue.members.values():
+                    states[member.device] += 1
+                for state, count in states.items():
+                    members.add_metric((*key, state.value), count)
+                paused.add_metric(key, sum(member.paused for member in queue.members.values()))
+                for outcome in Outcome:
+                    outcomes.add_metric((*key, outcome.value), pbx.state.outcomes.get(name, {}).get(outcome, 0))
+        yield from (waiting, longest, members, paused, outcomes)
+
+    def _collect_streams(self) -> Iterable[Metric]:
+        active = _gauge("connector_streams_active", "Streams that are set up or running.", "pbx", "profile")
+        for key, count in self._streams().items():
+            active.add_metric(key, count)
+        limit = _gauge("connector_stream_limit", "Streams the PBX's RTP ports and the settings allow.", "pbx")
+        for pbx, count in self._limits().items():
+            limit.add_metric((pbx,), count)
+        yield from (active, limit)
+
+    def _collect_media(self) -> Iterable[Metric]:
+        ready = _gauge("connector_media_worker_up", "Whether the media worker serves.")
+        ready.add_metric((), self._engine.ready.is_set())
+        restarts = _counter("connector_media_worker_restarts", "Media workers that died and were started again.")
+        restarts.add_metric((), self._engine.stats.restarts)
+        late = _gauge("connector_media_tick_late_seconds", "Largest lateness of a 20 ms tick in the last second.")
+        late.add_metric((), self._engine.stats.tick_late_ms / 1000)
+        rtp = _counter("connector_media_rtp_rejected", "Datagrams not used.", "cause")
+        bot = _counter("connector_media_bot_messages_rejected", "Messages of bots not used.", "cause")
+        yield from (ready, restarts, late)
+        for name, count in self._engine.stats.counters.items():
+            if name.startswith("rtp_rejected_"):
+                rtp.add_metric((name.removeprefix("rtp_rejected_"),), count)
+            elif name.startswith("bot_rejected_"):
+                bot.add_metric((name.removeprefix("bot_rejected_"),), count)
+            elif not name.startswith("streams_"):  # those stand with pbx and profile already
+                family = _counter(f"connector_media_{name}", MEDIA_HELP.get(name, name.replace("_", " ").capitalize()))
+                family.add_metric((), count)
+                yield family
+        yield from (rtp, bot)
+
+
+MEDIA_HELP = {
+    media.RTP_RECEIVED: "Datagrams received, good or bad.",
+    media.RTP_DRAINED: "Late datagrams of streams that had just been closed.",
+    media.LATE_TICKS: "Steps of the 20 ms clock that were skipped because the worker stood still.",
+    "packets_in": "RTP packets of callers.",
+    "packets_out": "RTP packets to callers.",
+    "packets_lost": "RTP packets of callers that never came.",
+    "silence_filled": "Frames of silence given to bots where the caller sent nothing.",
+    "send_dropped": "Messages to bots dropped because they did not read.",
+    "playout_dropped_bytes": "Audio of bots beyond the bound of the playout buffer.",
+    "underruns": "Times the playout buffer ran dry inside a bot's speech.",
+}
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry with the metrics of the process itself."""
+    disable_created_metrics()  # a second series for each counter, which no dashboard reads
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_text, labels=labels)
+
+
+def _counter(name: str, help_text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, help_text, labels=labels)
+
+
+def _add_all(family: CounterMetricFamily, pbx: str, counted: Mapping[str, int]) -> None:
+    for name, count in counted.items():
+        family.add_metric((pbx, name), count)
+
+
+def _longest_wait_s(queue: Queue, now: float) -> float:
+    return max((max(0.0, now - stay.caller.joined_at) for stay in queue.waiting.values()), default=0.0)

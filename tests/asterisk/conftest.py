@@ -1,0 +1,76 @@
+"""Real Asterisk for the tests: one of each version for the session, and as many of one's own as a test wants."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from connector.lab.asterisk import LabAsterisk
+
+SUITES = {"22": "sid", "16": "bullseye"}
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs these tests on the session's event loop, on which the session's Asterisk was started."""
+    on_session_loop = pytest.mark.asyncio(loop_scope="session")
+    for item in items:
+        if HERE in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(on_session_loop, append=False)
+
+
+def rootfs_of(version: str) -> Path:
+    """Where the root file system of a version is.
+
+    A test that needs one and has none fails: skipped, it would look as if it had passed.
+    """
+    given = os.environ.get(f"ASTERISK_ROOTFS_{version}")
+    if given:
+        path = Path(given)
+    else:
+        home_cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        default = "/var/cache" if os.geteuid() == 0 else home_cache
+        cache = os.environ.get("ASTERISK_ROOTFS_CACHE") or f"{default}/asterisk-rootfs"
+        path = Path(cache) / SUITES[version]
+    if not (path / "usr/sbin/asterisk").exists():
+        pytest.fail(
+            f"no Asterisk {version} in {path}: run scripts/rootfs {SUITES[version]}, "
+            f"or set ASTERISK_ROOTFS_{version} to a root file system that has one"
+        )
+    return path
+
+
+MakeAsterisk = Callable[..., LabAsterisk]
+
+
+def _make(rootfs: Path) -> MakeAsterisk:
+    first, _, last = os.environ.get("ASTERISK_LAB_PORTS", "20000-29999").partition("-")
+
+    def make(**options: Any) -> LabAsterisk:
+        return LabAsterisk(rootfs, **{"first_port": int(first), "last_port": int(last), **options})
+
+    return make
+
+
+@pytest.fixture(scope="session", params=list(SUITES))
+def rootfs(request: pytest.FixtureRequest) -> Path:
+    """A root file system with Asterisk, one version after the other."""
+    return rootfs_of(request.param)
+
+
+@pytest.fixture(scope="session")
+def make_asterisk(rootfs: Path) -> MakeAsterisk:
+    """Makes an Asterisk of the test's own: `async with make_asterisk(phones=1) as pbx`. It boots in half a second."""
+    return _make(rootfs)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def asterisk(make_asterisk: MakeAsterisk) -> AsyncIterator[LabAsterisk]:
+    """An Asterisk that all tests of a version share; who kills it or changes it makes its own."""
+    async with make_asterisk() as pbx:
+        yield pbx
