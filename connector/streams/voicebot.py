@@ -187,8 +187,9 @@ class VoicebotCall:
 
     async def _live(self, stream: StreamHandle) -> tuple[EndCause, str]:
         limit_s = self._profile.max_session_minutes * 60
+        ends: set[asyncio.Future[Any]] = {self._gone, self._media_gone, self._stopped, stream.ended}
         await asyncio.wait(
-            {self._gone, self._media_gone, self._stopped, stream.ended},
+            ends,
             timeout=limit_s,
             return_when=asyncio.FIRST_COMPLETED,
         )
@@ -225,7 +226,8 @@ class VoicebotCall:
     async def _unless_gone(self, step: Coroutine[Any, Any, T]) -> T:
         task = asyncio.ensure_future(step)
         try:
-            await asyncio.wait({task, self._gone, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
+            first: set[asyncio.Future[Any]] = {task, self._gone, self._stopped}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not task.done():
                 task.cancel()

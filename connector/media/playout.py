@@ -1,0 +1,134 @@
+"""Bot audio on its way to the caller: in any size and faster than real time in, one frame each 20 ms out.
+
+Marks are positions in the audio. A mark fires when what was sent before it has been played, not when it came in;
+`clear` drops what waits and gives back every pending mark (Twilio Media Streams, "mark" and "clear").
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from connector.media.frames import FRAME_BYTES, FRAME_MS, SAMPLES_PER_MS, SILENCE_BYTE
+
+UNDERRUN_WITHIN_MS = 200
+"""Audio that comes so soon after the buffer ran dry was meant to follow at once; later it is a new utterance."""
+MAX_MARKS = 1_000
+"""Pending marks; a bot that sends more without audio to play would fill the memory."""
+
+
+class Playout:
+    """The playout buffer of one stream, bounded in time.
+
+    Args:
+        max_ms: How much audio may wait. What comes beyond is dropped (the newest, so that what was accepted is
+            played as sent) and counted.
+        prebuffer_ms: The first audio after silence waits so long, or until so much of it is there.
+    """
+
+    def __init__(self, *, max_ms: int, prebuffer_ms: int) -> None:
+        self.dropped_bytes = 0
+        self.underruns = 0
+        self.marks_dropped = 0
+        self._max_bytes = max_ms * SAMPLES_PER_MS
+        self._prebuffer_bytes = min(prebuffer_ms * SAMPLES_PER_MS, self._max_bytes)
+        self._prebuffer_ms = prebuffer_ms
+        self._queue = bytearray()  # one piece: a bot that sends single bytes costs no more than any other
+        self._accepted = 0  # positions: bytes since the stream began
+        self._played = 0
+        self._marks: deque[tuple[int, str]] = deque()
+        self._speaking = False
+        self._waited_ms = 0
+        self._dry_ms: int | None = None
+
+    @property
+    def queued_bytes(self) -> int:
+        """Audio that waits."""
+        return len(self._queue)
+
+    @property
+    def queued_ms(self) -> int:
+        """Audio that waits, in whole milliseconds."""
+        return self.queued_bytes // SAMPLES_PER_MS
+
+    def write(self, audio: bytes) -> int:
+        """Queues audio of any length.
+
+        Returns:
+            How many bytes were dropped, because the buffer is full.
+        """
+        room = self._max_bytes - self.queued_bytes
+        dropped = max(0, len(audio) - room)
+        if dropped:
+            self.dropped_bytes += dropped
+            audio = audio[:room]
+        if audio:
+            if self._dry_ms is not None and self._dry_ms <= UNDERRUN_WITHIN_MS:
+                self.underruns += 1
+            self._dry_ms = None
+            self._queue += audio
+            self._accepted += len(audio)
+        return dropped
+
+    def mark(self, name: str) -> list[str]:
+        """Puts a mark behind all that is queued.
+
+        Returns:
+            The mark itself when nothing is queued, for it has been played then; else nothing.
+        """
+        if not self.queued_bytes:
+            return [name]
+        if len(self._marks) >= MAX_MARKS:
+            self.marks_dropped += 1
+            return []
+        self._marks.append((self._accepted, name))
+        return []
+
+    def clear(self) -> list[str]:
+        """Drops what waits.
+
+        Returns:
+            Every pending mark once, in order.
+        """
+        self._queue.clear()
+        self._played = self._accepted
+        self._speaking = False
+        self._waited_ms = 0
+        self._dry_ms = None  # what follows a clear is a new utterance, however soon
+        return self._fire()
+
+    def read(self) -> tuple[bytes | None, list[str]]:
+        """One frame, for one 20 ms step of the clock.
+
+        Returns:
+            160 bytes, or None when nothing is to be played; and the marks that this frame has played. A last part
+            of a frame is padded with silence.
+        """
+        if not self._speaking and not self._start():
+            return None, []
+        frame = bytes(self._queue[:FRAME_BYTES])
+        if not frame:
+            self._speaking = False
+            self._dry_ms = FRAME_MS
+            return None, []
+        del self._queue[:FRAME_BYTES]
+        self._played += len(frame)
+        return frame.ljust(FRAME_BYTES, SILENCE_BYTE), self._fire()
+
+    def _start(self) -> bool:
+        queued = self.queued_bytes
+        if not queued:
+            if self._dry_ms is not None:
+                self._dry_ms += FRAME_MS
+            return False
+        if queued < self._prebuffer_bytes and self._waited_ms < self._prebuffer_ms:
+            self._waited_ms += FRAME_MS
+            return False
+        self._waited_ms = 0
+        self._speaking = True
+        return True
+
+    def _fire(self) -> list[str]:
+        fired = []
+        while self._marks and self._marks[0][0] <= self._played:
+            fired.append(self._marks.popleft()[1])
+        return fired

@@ -1,0 +1,179 @@
+"""The receive side of one stream: packets and time in, gap-free 20 ms frames for the bot out.
+
+Asterisk passes on what the caller's phone sends and fills nothing: mute, voice activity detection and hold stop
+RTP, and a resumed stream has the next sequence number and a timestamp that jumped. A bot wants a clock that runs.
+So silence is filled in, by two rules that know of each other: while nothing comes, by our clock; when packets
+come again, by their timestamps, less what our clock has filled already. Nothing is held back: what waits for a
+late packet would delay every call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from connector.media.frames import FRAME_BYTES, FRAME_MS, SAMPLE_RATE_HZ, SILENCE_BYTE
+from connector.media.rtp import RtpPacket, int16, int32, uint16, uint32
+
+SILENT_AFTER_S = 0.060
+"""Without a packet for so long, silence is filled: less is jitter."""
+SURELY_SILENT_AFTER_S = 0.200
+"""So long is no jitter: silence is filled up to our clock, and what drift or a frozen timestamp left is made good."""
+STEADY_AFTER_S = 0.008
+"""Packets that come closer are a burst, held up somewhere: our clock is compared only outside of one."""
+MAX_FILL_SAMPLES = SAMPLE_RATE_HZ
+"""At most one second is filled at once; what claims more has a new clock."""
+MAX_DROPOUT = 3_000
+"""A larger step forward in sequence is a new stream (RFC 3550 appendix A.1)."""
+MAX_MISORDER = 100
+"""A larger step back in sequence is a new stream (RFC 3550 appendix A.1)."""
+MAX_LATE_RUN = 25
+"""So many late packets in a row, with none on time: the sender went back for good."""
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """20 ms for the bot: `payload` of 160 bytes, `timestamp_ms` of its begin since the stream began."""
+
+    payload: bytes
+    timestamp_ms: int
+
+
+@dataclass(slots=True)
+class ReceiveCounts:
+    """What came and what did not, in packets; `filled_samples` is silence given to the bot."""
+
+    received: int = 0
+    lost: int = 0
+    late: int = 0
+    duplicate: int = 0
+    reordered: int = 0
+    rebased: int = 0
+    filled_samples: int = 0
+
+
+class Timeline:
+    """Turns one caller's packets into frames.
+
+    Args:
+        now_s: Monotonic time at which the bot's clock starts.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self.counts = ReceiveCounts()
+        self._start_s = now_s
+        self._heard_s = now_s
+        self._buffer = bytearray()
+        self._frames_out = 0
+        self._samples = 0  # given to the bot, with what waits in the buffer
+        self._filled_in_pause = 0  # by our clock, since the last packet
+        self._ahead = 0  # filled by our clock, not yet accounted for by the caller's timestamps
+        self._ssrc: int | None = None
+        self._next_sequence = 0
+        self._next_timestamp = 0
+        self._recent = 0  # bit n: the packet n places before the newest came
+        self._late_run = 0
+
+    def receive(self, packet: RtpPacket, now_s: float) -> list[Frame]:
+        """Takes a packet.
+
+        Returns:
+            The frames that became complete, silence for a gap before them first.
+        """
+        self.counts.received += 1
+        step = int16(packet.sequence - self._next_sequence)
+        if self._ssrc != packet.ssrc or not -MAX_MISORDER <= step < MAX_DROPOUT or self._late_run >= MAX_LATE_RUN:
+            frames = self._rebase(packet, now_s)
+        elif step < 0:
+            self._count_late(-step - 1)
+            return []
+        else:
+            # A packet older than the oldest bit would be taken for a duplicate only within the misorder bound.
+            self._recent = (self._recent << (step + 1)) & ((1 << MAX_MISORDER) - 1) | 1
+            self.counts.lost += step
+            frames = self._close_gap(int32(packet.timestamp - self._next_timestamp), len(packet.payload), now_s)
+        interval_s = now_s - self._heard_s
+        self._late_run = 0
+        self._next_sequence = uint16(packet.sequence + 1)
+        self._next_timestamp = uint32(packet.timestamp + len(packet.payload))
+        self._heard_s = now_s
+        self._filled_in_pause = 0
+        frames += self._append(packet.payload)
+        if STEADY_AFTER_S <= interval_s < SILENT_AFTER_S:
+            # What is ahead of the wall clock no more is no debt: a phone may stop its timestamps while on hold.
+            self._ahead = min(self._ahead, max(0, -self._behind(now_s)))
+        return frames
+
+    def tick(self, now_s: float) -> list[Frame]:
+        """Fills silence by our clock when nothing came for a while; to be called each 20 ms."""
+        pause_s = now_s - self._heard_s
+        behind = self._behind(now_s)
+        if pause_s < SILENT_AFTER_S or behind < FRAME_BYTES:
+            return []
+        if pause_s < SURELY_SILENT_AFTER_S:
+            in_pause = int((pause_s - SILENT_AFTER_S) * SAMPLE_RATE_HZ) + FRAME_BYTES - self._filled_in_pause
+            behind = min(behind, in_pause)
+        fill = min(behind, MAX_FILL_SAMPLES) // FRAME_BYTES * FRAME_BYTES
+        if fill <= 0:
+            return []
+        self._filled_in_pause += fill
+        self._ahead += fill
+        return self._fill(fill)
+
+    def _behind(self, now_s: float) -> int:
+        """By how many samples the bot's clock is behind ours; negative when it is ahead."""
+        return int((now_s - self._start_s) * SAMPLE_RATE_HZ) - self._samples
+
+    def _rebase(self, packet: RtpPacket, now_s: float) -> list[Frame]:
+        """A new sender, or one that started anew: only our own clock says how much is missing before it."""
+        self.counts.rebased += self._ssrc is not None
+        self._ssrc = packet.ssrc
+        self._recent = 1
+        self._ahead = 0
+        return self._fill(min(self._behind(now_s) - len(packet.payload), MAX_FILL_SAMPLES) // FRAME_BYTES * FRAME_BYTES)
+
+    def _close_gap(self, gap: int, size: int, now_s: float) -> list[Frame]:
+        if gap < 0:
+            return []
+        missing = gap - self._ahead
+        if missing > MAX_FILL_SAMPLES:
+            # No such silence: had it been one, our clock would have filled all but the last second.
+            self.counts.rebased += 1
+            self._ahead = 0
+            missing = min(self._behind(now_s) - size, MAX_FILL_SAMPLES) // FRAME_BYTES * FRAME_BYTES
+        else:
+            self._ahead = max(0, -missing)
+        return self._fill(missing)
+
+    def _count_late(self, place: int) -> None:
+        """A packet whose place, counted back from the newest, was passed on already."""
+        self.counts.late += 1
+        self._late_run += 1
+        if self._recent >> place & 1:
+            self.counts.duplicate += 1
+            return
+        self._recent |= 1 << place
+        self.counts.reordered += 1
+        # It did come (RFC 3550 section 6.4.1); one from before a new start was never counted as lost.
+        self.counts.lost = max(0, self.counts.lost - 1)
+
+    def _fill(self, samples: int) -> list[Frame]:
+        if samples <= 0:
+            return []
+        self.counts.filled_samples += samples
+        return self._append(SILENCE_BYTE * samples)
+
+    def _append(self, audio: bytes) -> list[Frame]:
+        self._samples += len(audio)
+        if len(audio) == FRAME_BYTES and not self._buffer:
+            return [self._frame(audio)]
+        self._buffer += audio
+        whole = len(self._buffer) // FRAME_BYTES * FRAME_BYTES
+        frames = [self._frame(bytes(self._buffer[at : at + FRAME_BYTES])) for at in range(0, whole, FRAME_BYTES)]
+        del self._buffer[:whole]
+        return frames
+
+    def _frame(self, payload: bytes) -> Frame:
+        frame = Frame(payload, self._frames_out * FRAME_MS)
+        self._frames_out += 1
+        return frame

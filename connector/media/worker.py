@@ -1,0 +1,384 @@
+"""The media worker: a process that owns the UDP socket and the WebSockets of many streams.
+
+One socket serves all streams: every ExternalMedia channel of Asterisk sends from a port of its own, so the source
+address names the stream. One clock paces them all. The control process is at the other end of a Unix socket; when
+that closes the worker says goodbye to its bots and ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import gc
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+import uvloop
+
+from connector.media import counters
+from connector.media.control import (
+    MAX_LINE_BYTES,
+    Address,
+    AttachMedia,
+    CloseStream,
+    EndCause,
+    FromWorker,
+    OpenStream,
+    SendDtmf,
+    StreamEnded,
+    StreamStats,
+    WorkerReady,
+    WorkerStats,
+    decode_to_worker,
+    encode,
+)
+from connector.media.counters import Counters
+from connector.media.pacing import PacingClock
+from connector.media.rtp import MAX_DATAGRAM_BYTES, RtpReject, parse
+from connector.media.stream import Stream
+
+EXIT_PORT_TAKEN = 3
+EXIT_CANNOT_BIND = 4
+
+REPORT_EVERY_S = 1.0
+DRAIN_S = 5.0
+"""How long packets of a closed stream are taken for its last ones."""
+DATAGRAMS_PER_TURN = 1_024
+STOP_S = 2.0
+RECEIVE_BUFFER_BYTES = 4 << 20
+MAX_STRANGERS = 64
+"""Unknown senders that are logged, each once."""
+
+Source = tuple[str, int]
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """All streams of this process.
+
+    Args:
+        rtp: Bound, non-blocking UDP socket.
+        send: Takes a message for the control process; returns False when that does not read.
+        ping_interval_s: Towards each bot.
+        ping_timeout_s: Towards each bot.
+    """
+
+    def __init__(
+        self,
+        *,
+        rtp: socket.socket,
+        send: Callable[[FromWorker], bool],
+        ping_interval_s: float,
+        ping_timeout_s: float,
+    ) -> None:
+        self._rtp = rtp
+        self._send = send
+        self._ping_interval_s = ping_interval_s
+        self._ping_timeout_s = ping_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._counters = Counters()
+        self._streams: dict[str, Stream] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._attached: dict[Source, Stream] = {}
+        self._draining: dict[Source, float] = {}
+        self._strangers: set[Source] = set()
+        self._clock = PacingClock(time.monotonic())
+        self._late_s = 0.0
+        self._report_at_s = time.monotonic() + REPORT_EVERY_S
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts to read RTP and to pace."""
+        self._loop.add_reader(self._rtp.fileno(), self._read_rtp)
+        self._schedule()
+
+    async def stop(self) -> None:
+        """Says goodbye to every bot, waits a bounded time, and lets go of everything."""
+        for stream in self._streams.values():
+            stream.close(EndCause.SHUTDOWN)
+        tasks = list(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._rtp.fileno())
+        self._rtp.close()
+
+    # -- control -----------------------------------------------------------------------------------------------
+
+    def handle(self, line: bytes) -> None:
+        """One line of the control process. What names an unknown stream crossed with its end, and is ignored."""
+        try:
+            message = decode_to_worker(line)
+        except msgspec.DecodeError as defect:  # of one message; it must not end the calls of all
+            log.error("control_message_unreadable", error=str(defect))
+            return
+        if isinstance(message, OpenStream):
+            self._open(message)
+            return
+        stream = self._streams.get(message.stream_id)
+        if stream is None:
+            return
+        match message:
+            case AttachMedia(_, remote):
+                self._attach(stream, remote)
+            case SendDtmf(_, digit):
+                stream.dtmf(digit)
+            case CloseStream(_, cause):
+                self._detach(stream)
+                stream.close(cause)
+
+    def _open(self, request: OpenStream) -> None:
+        try:
+            stream = Stream(
+                request,
+                totals=self._counters,
+                ping_interval_s=self._ping_interval_s,
+                ping_timeout_s=self._ping_timeout_s,
+            )
+        except KeyError as error:
+            self._send(StreamEnded(request.stream_id, EndCause.BOT_REFUSED, str(error.args[0]), StreamStats()))
+            return
+        self._streams[request.stream_id] = stream
+        self._tasks[request.stream_id] = self._loop.create_task(self._live(stream))
+
+    async def _live(self, stream: Stream) -> None:
+        """A stream from its first to its last message; a defect in it ends it alone."""
+        try:
+            ended = await stream.run(self._opened)
+        except Exception as defect:
+            log.exception("stream_failed", stream_id=stream.stream_id)
+            ended = StreamEnded(stream.stream_id, EndCause.WORKER_LOST, f"defect: {defect!r}", stream.stats())
+        self._detach(stream)
+        del self._streams[stream.stream_id], self._tasks[stream.stream_id]
+        self._counters.add_stream(ended.stats)
+        self._counters.add(counters.streams_ended(ended.cause))
+        self._send(ended)
+
+    def _opened(self, message: FromWorker) -> None:
+        self._counters.add(counters.STREAMS_OPENED)
+        self._send(message)
+
+    def _attach(self, stream: Stream, remote: Address) -> None:
+        try:
+            address = ipaddress.ip_address(remote.host)
+        except ValueError:
+            address = None
+        if address is None or (address.version == 6) != (self._rtp.family == socket.AF_INET6):
+            log.error("rtp_address_unusable", host=remote.host, stream_id=stream.stream_id)
+            stream.close(EndCause.ASTERISK_ERROR)
+            return
+        source = (address.compressed, remote.port)
+        other = self._attached.get(source)
+        if other is stream:
+            return
+        if other is not None:
+            # Asterisk alone gives out its ports: what it says now is true, the old stream is a left-over.
+            self._counters.add(counters.RTP_SOURCE_TAKEN_OVER)
+            log.warning("rtp_source_taken_over", source=_text(source), stream_id=stream.stream_id)
+        self._detach(stream)
+        self._draining.pop(source, None)
+        self._attached[source] = stream
+        stream.attach(time.monotonic())
+
+    def _detach(self, stream: Stream) -> None:
+        for source, attached in list(self._attached.items()):
+            if attached is stream:
+                del self._attached[source]
+                self._draining[source] = time.monotonic() + DRAIN_S
+
+    # -- RTP ---------------------------------------------------------------------------------------------------
+
+    def _read_rtp(self) -> None:
+        now_s = time.monotonic()
+        receive = self._rtp.recvfrom
+        for _ in range(DATAGRAMS_PER_TURN):
+            try:
+                # One more than allowed: the kernel cuts a datagram off at the size of the buffer.
+                datagram, address = receive(MAX_DATAGRAM_BYTES + 1)
+            except BlockingIOError:
+                return
+            except OSError as error:  # an error that the network reported, for an earlier packet of ours
+                log.debug("rtp_receive_failed", error=str(error))
+                return
+            self._counters.add(counters.RTP_RECEIVED)
+            self._take(datagram, (address[0], address[1]), now_s)
+
+    def _take(self, datagram: bytes, source: Source, now_s: float) -> None:
+        stream = self._attached.get(source)
+        if stream is None:
+            self._from_stranger(source)
+            return
+        packet = parse(datagram)
+        if isinstance(packet, RtpReject):
+            self._counters.add(counters.rtp_rejected(packet))
+            stream.rejected_rtp(packet)
+            return
+        try:
+            stream.receive(packet, now_s)
+        except Exception as defect:
+            self._failed(stream, defect)
+
+    def _from_stranger(self, source: Source) -> None:
+        if source in self._draining:
+            self._counters.add(counters.RTP_DRAINED)
+            return
+        self._counters.add(counters.rtp_rejected(RtpReject.UNKNOWN_SOURCE))
+        if source not in self._strangers and len(self._strangers) < MAX_STRANGERS:
+            self._strangers.add(source)
+            log.warning("rtp_from_unknown_source", source=_text(source), streams=len(self._attached))
+
+    # -- the clock ---------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        self._timer = self._loop.call_later(max(0.0, self._clock.deadline_s - time.monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        due = self._clock.due(now_s)
+        if due is not None:
+            skipped, late_s = due
+            self._late_s = max(self._late_s, late_s)
+            self._counters.add(counters.LATE_TICKS, skipped)
+            # What came while we stood still is audio, and must not be taken for silence.
+            self._read_rtp()
+            for source, stream in list(self._attached.items()):
+                self._pace(source, stream, now_s, skipped)
+            if now_s >= self._report_at_s:
+                self._report(now_s)
+        self._schedule()
+
+    def _pace(self, source: Source, stream: Stream, now_s: float, skipped: int) -> None:
+        try:
+            self._rtp.sendto(stream.step(now_s, skipped), source)
+        except OSError as error:
+            self._counters.add(counters.RTP_SEND_FAILED)
+            log.debug("rtp_send_failed", error=str(error))
+        except Exception as defect:
+            self._failed(stream, defect)
+
+    def _failed(self, stream: Stream, defect: Exception) -> None:
+        """A defect in one stream must not stop the clock of the others."""
+        log.error("stream_failed", stream_id=stream.stream_id, exc_info=defect)
+        self._detach(stream)
+        stream.close(EndCause.WORKER_LOST)
+
+    def _report(self, now_s: float) -> None:
+        self._report_at_s = max(self._report_at_s + REPORT_EVERY_S, now_s)
+        self._draining = {source: until for source, until in self._draining.items() if until > now_s}
+        streams = {stream_id: stream.stats() for stream_id, stream in self._streams.items()}
+        totals = dict(self._counters.values)
+        for stats in streams.values():
+            counters.add_stream(totals, stats)
+        if not self._send(WorkerStats(totals, self._late_s * 1000, streams)):
+            self._counters.add(counters.STATS_SKIPPED)
+        self._late_s = 0.0
+
+
+def _text(source: Source) -> str:
+    host, port = source
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound, non-blocking UDP socket.
+
+    Raises:
+        OSError: The port is taken, or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    rtp = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        rtp.setblocking(False)
+        rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)  # cut to net.core.rmem_max
+        rtp.bind((host, port))
+    except OSError:
+        rtp.close()
+        raise
+    return rtp
+
+
+async def serve(control: socket.socket, rtp: socket.socket, ping_interval_s: float, ping_timeout_s: float) -> None:
+    """Runs a worker until its control channel closes."""
+    reader, writer = await asyncio.open_connection(sock=control, limit=MAX_LINE_BYTES)
+
+    def send(message: FromWorker) -> bool:
+        # Only reports may be skipped: what became of a stream is told once, and there are no more than streams.
+        if isinstance(message, WorkerStats) and writer.transport.get_write_buffer_size() > 0:
+            return False
+        writer.write(encode(message))
+        return True
+
+    worker = Worker(rtp=rtp, send=send, ping_interval_s=ping_interval_s, ping_timeout_s=ping_timeout_s)
+    worker.start()
+    host, port = rtp.getsockname()[:2]
+    send(WorkerReady(os.getpid(), Address(host, port)))
+    # What lives now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        while line := await reader.readline():
+            worker.handle(line)
+    except ConnectionError:
+        pass  # the control process is gone, like an end of file
+    finally:
+        await worker.stop()
+        writer.close()
+
+
+def main() -> None:
+    """`python -m connector.media.worker`, started by `connector.media.engine`."""
+    parser = argparse.ArgumentParser(description="Media worker; started by the connector, not by hand.")
+    parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("--bind-host", required=True)
+    parser.add_argument("--bind-port", type=int, required=True)
+    parser.add_argument("--ping-interval-s", type=float, default=5.0)
+    parser.add_argument("--ping-timeout-s", type=float, default=10.0)
+    parser.add_argument("--log-format", choices=("console", "json"), default="console")
+    parser.add_argument("--log-level", default="info")
+    options = parser.parse_args()
+    # A Ctrl-C or a stopped service reaches the whole group; the control process decides what ends and in which order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _configure_log(options.log_format, options.log_level)
+    try:
+        rtp = bind(options.bind_host, options.bind_port)
+    except OSError as error:
+        sys.exit(EXIT_PORT_TAKEN if error.errno == errno.EADDRINUSE else EXIT_CANNOT_BIND)
+    control = socket.socket(fileno=options.control_fd)
+    uvloop.run(serve(control, rtp, options.ping_interval_s, options.ping_timeout_s))
+
+
+def _configure_log(form: str, level: str) -> None:
+    renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+    # websockets and asyncio log each broken connection; our causes say the same once.
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
+
+
+if __name__ == "__main__":
+    main()
