@@ -118,7 +118,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     from connector.demo import run_demo
 
     logs.configure(config.LogSettings(level="warning"))
-    return uvloop.run(run_demo(seconds=arguments.seconds, report=arguments.report, rootfs=arguments.asterisk))
+    return run_demo(seconds=arguments.seconds, report=arguments.report, rootfs=arguments.asterisk)
 
 
 def _until_signal(main_task: Coroutine[Any, Any, None]) -> None:
