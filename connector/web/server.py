@@ -74,11 +74,11 @@ class Web:
         Raises:
             PortTaken: The address cannot be bound.
         """
-        runner = web.AppRunner(self._application(), access_log=None)
+        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
             try:
-                await web.TCPSite(runner, self._settings.host, self._settings.port, shutdown_timeout=1.0).start()
+                await web.TCPSite(runner, self._settings.host, self._settings.port).start()
             except OSError as error:
                 raise PortTaken(
                     f"cannot listen on {self._settings.host}:{self._settings.port}: {error.strerror}; "
