@@ -81,8 +81,9 @@ class MediaSettings(_Section):
 
     bind_host: str = "127.0.0.1"
     """IP address of the UDP socket."""
-    bind_port: Port = 39000
-    """UDP port; the one port that a firewall between Asterisk and us must let through."""
+    bind_port: Port = 32000
+    """UDP port; the one that a firewall between Asterisk and us must let through. Above Asterisk's RTP ports and
+    below those that the system hands out by itself, so nothing else takes it while we are down."""
     advertise_host: str = ""
     """IP address that Asterisk sends to. Empty: bind_host. Needed when bind_host is 0.0.0.0 or behind NAT."""
     max_streams: Annotated[int, Field(ge=1, le=10_000)] = 100

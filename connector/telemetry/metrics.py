@@ -240,7 +240,7 @@ class LiveCollector(Collector):
             elif name.startswith("bot_rejected_"):
                 bot.add_metric((name.removeprefix("bot_rejected_"),), count)
             elif not name.startswith("streams_"):  # those stand with pbx and profile already
-                family = _counter(f"connector_media_{name}", MEDIA_HELP.get(name, name.replace("_", " ").capitalize()))
+                family = _counter(f"connector_media_{name}", MEDIA_HELP[name])
                 family.add_metric((), count)
                 yield family
         yield from (rtp, bot)
@@ -249,15 +249,26 @@ class LiveCollector(Collector):
 MEDIA_HELP = {
     media.RTP_RECEIVED: "Datagrams received, good or bad.",
     media.RTP_DRAINED: "Late datagrams of streams that had just been closed.",
+    media.RTP_SEND_FAILED: "Datagrams that the system did not take.",
+    media.RTP_SOURCE_TAKEN_OVER: "Times Asterisk gave an address to a new channel while its old stream was open.",
     media.LATE_TICKS: "Steps of the 20 ms clock that were skipped because the worker stood still.",
+    media.BOT_MARKS_DROPPED: "Marks beyond the bound of those that may wait.",
+    media.STATS_SKIPPED: "Reports of the worker that the control process did not read in time.",
     "packets_in": "RTP packets of callers.",
     "packets_out": "RTP packets to callers.",
     "packets_lost": "RTP packets of callers that never came.",
+    "packets_late": "RTP packets of callers that came after their place had been passed on, or twice.",
     "silence_filled": "Frames of silence given to bots where the caller sent nothing.",
+    "bot_messages": "Messages of bots, good or bad.",
+    "bot_rejected": "Messages of bots not used, whatever the cause.",
+    "bot_audio_bytes": "Audio of bots taken into playout buffers.",
     "send_dropped": "Messages to bots dropped because they did not read.",
     "playout_dropped_bytes": "Audio of bots beyond the bound of the playout buffer.",
     "underruns": "Times the playout buffer ran dry inside a bot's speech.",
+    "marks": "Marks of bots.",
+    "clears": "Times a bot cleared its playout buffer.",
 }
+"""Of every counter of a worker that has no labels; a test holds that none is missing."""
 
 
 def new_registry() -> CollectorRegistry:

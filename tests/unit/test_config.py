@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def problems(tmp_path: Path, text: str, **environ: str) -> list[str]:
 
 def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path, MINIMAL)
-    assert settings.media.external_host == "127.0.0.1:39000"
+    assert settings.media.external_host == "127.0.0.1:32000"
     assert settings.pbx["main"].ari.app == "connector"
     assert settings.profile["echo"].dialect == "twilio"
 
@@ -148,6 +149,9 @@ def test_no_secret_is_printed(tmp_path: Path) -> None:
     assert "**********" in printed
 
 
-def test_the_schema_of_the_settings_is_the_published_one() -> None:
-    published = Path(__file__).parents[2] / "docs" / "connector.schema.json"
-    assert json.loads(published.read_text()) == config.schema(), "write it anew: connector config --schema"
+def test_the_schema_and_the_page_of_the_settings_are_the_published_ones() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    generate = runpy.run_path(str(docs / "generate.py"))
+    remedy = "write them anew: python docs/generate.py"
+    assert json.loads((docs / "connector.schema.json").read_text()) == config.schema(), remedy
+    assert (docs / "configuration.md").read_text() == generate["settings_page"](), remedy
