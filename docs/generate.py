@@ -15,7 +15,7 @@ HEAD = """# Settings
 One TOML file, `connector run --config FILE` (or `$CONNECTOR_CONFIG`), and environment variables over it:
 `CONNECTOR__PBX__MAIN__AMI__SECRET` is `pbx.main.ami.secret`. Secrets are best given that way. Every mistake is told at
 once, with file or variable, key, and what is allowed; the exit code is 78 then. `connector config` prints what is in
-effect with secrets hidden, `connector config --schema` the JSON Schema ([connector.schema.json](connector.schema.json)).
+effect with secrets hidden, `connector config --schema` the JSON Schema ([the same](connector.schema.json)).
 
 This page is generated from the types: `python docs/generate.py`.
 """
@@ -41,7 +41,7 @@ def _section(key: str, definitions: dict[str, Any], reference: str) -> list[str]
             below += _section(f"{key}.{name}", definitions, prop["$ref"])
             continue
         default = "required" if name in section.get("required", ()) else f"`{json.dumps(prop.get('default'))}`"
-        rows.append(f"| `{name}` | {_kind(prop)} | {default} | {prop.get('description', '')} |")
+        rows.append(f"| `{name}` | {_kind(prop)} | {default} | {' '.join(prop.get('description', '').split())} |")
     text = f"## [{key}]\n\n{section.get('description', '')}\n"
     if rows:
         text += "\n| key | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
