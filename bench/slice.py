@@ -216,6 +216,7 @@ async def bench(calls: int, seconds: float) -> dict[str, Any]:
         for index, port in enumerate(ports["udp"]):
             request = OpenStream(
                 stream_id=f"bench-{index}",
+                pbx="bench",
                 call_id=f"call-{index}",
                 url=f"ws://{HOST}:{ports['ws_port']}/",
                 dialect="twilio",

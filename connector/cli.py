@@ -14,8 +14,7 @@ from typing import Any
 
 import uvloop
 
-from connector import __version__, config
-from connector.telemetry import logs
+from connector import __version__, config, logs
 
 EXIT_OK = 0
 EXIT_FAILED = 1

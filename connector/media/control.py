@@ -53,7 +53,8 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
 
     Attributes:
         stream_id: Unique for the life of the worker.
-        call_id: The call it belongs to; goes to the bot through the dialect.
+        pbx: For the log.
+        call_id: The call it belongs to, unique over all PBXs; goes to the bot through the dialect.
         url: ws:// or wss://.
         dialect: Name of the wire protocol.
         parameters: Custom parameters for the bot.
@@ -65,6 +66,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     """
 
     stream_id: str
+    pbx: str
     call_id: str
     url: str
     dialect: str

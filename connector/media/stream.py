@@ -58,7 +58,7 @@ class Stream:
         self._stats = StreamStats()
         self._close: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
         self._seen_rejects: set[str] = set()
-        self._log = log.bind(stream_id=request.stream_id, call_id=request.call_id)
+        self._log = log.bind(pbx=request.pbx, stream_id=request.stream_id, call_id=request.call_id)
 
     # -- media, called by the worker ---------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ import msgspec
 import structlog
 import uvloop
 
+from connector import logs
+from connector.config import LogSettings
 from connector.media import counters
 from connector.media.control import (
     MAX_LINE_BYTES,
@@ -355,29 +357,15 @@ def main() -> None:
     # A Ctrl-C or a stopped service reaches the whole group; the control process decides what ends and in which order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _configure_log(options.log_format, options.log_level)
+    logs.configure(LogSettings(format=options.log_format, level=options.log_level))
+    # websockets and asyncio log each broken connection; our causes say the same once.
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
     try:
         rtp = bind(options.bind_host, options.bind_port)
     except OSError as error:
         sys.exit(EXIT_PORT_TAKEN if error.errno == errno.EADDRINUSE else EXIT_CANNOT_BIND)
     control = socket.socket(fileno=options.control_fd)
     uvloop.run(serve(control, rtp, options.ping_interval_s, options.ping_timeout_s))
-
-
-def _configure_log(form: str, level: str) -> None:
-    renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-    )
-    # websockets and asyncio log each broken connection; our causes say the same once.
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)
 
 
 if __name__ == "__main__":

@@ -149,6 +149,7 @@ class StreamManager:
             channel_id=channel.id,
             stream_id=self._new_id("stream"),
             profile=name,
+            exten=channel.dialplan.exten,
             parameters=_parameters(profile, channel, args[1:]),
         )
         call = VoicebotCall(
@@ -184,7 +185,7 @@ class StreamManager:
     async def _run_call(self, call: VoicebotCall) -> None:
         bot_call = call.call
         with structlog.contextvars.bound_contextvars(
-            pbx=self.pbx, call_id=bot_call.channel_id, stream_id=bot_call.stream_id
+            pbx=self.pbx, call_id=bot_call.call_id, stream_id=bot_call.stream_id
         ):
             try:
                 ending = await call.run()
@@ -196,7 +197,7 @@ class StreamManager:
             self._counters.ended(self.pbx, bot_call.profile, ending.cause.value, ending.setup_s)
 
     def _refuse(self, channel_id: str, profile: str, refusal: Refusal, **context: str) -> None:
-        log.warning("call_refused", pbx=self.pbx, call_id=channel_id, refusal=refusal.value, **context)
+        log.warning("call_refused", pbx=self.pbx, call_id=f"{self.pbx}:{channel_id}", refusal=refusal.value, **context)
         self._counters.refused(self.pbx, profile, refusal.value)
         self._start(hand_back(self._ari, channel_id, refusal.value))
 
@@ -250,11 +251,10 @@ class StreamManager:
 
 
 def _parameters(profile: ProfileSettings, channel: Channel, args: list[str]) -> dict[str, str]:
-    """What the bot is told: who called whom, the profile's parameters, `key=value` arguments of Stasis()."""
+    """What the bot is told: who called, the profile's parameters, `key=value` arguments of Stasis()."""
     parameters = {
         "from": channel.caller.number,
         "fromName": channel.caller.name,
-        "to": channel.dialplan.exten,
         **profile.parameters,
     }
     for argument in args:

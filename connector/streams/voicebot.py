@@ -31,6 +31,9 @@ GONE_GRACE_S = 0.5
 RESULT_VARIABLE = "CONNECTOR_RESULT"
 """Channel variable that tells the dialplan why the call came back."""
 
+DIALLED_NUMBER = "CALLERID(dnid)"
+"""What the caller dialled. The extension where the call stands is another: `s` in a subroutine of the dialplan."""
+
 T = TypeVar("T")
 
 
@@ -43,14 +46,22 @@ class BotCall:
         channel_id: Uniqueid of the caller's channel.
         stream_id: Our id of the stream.
         profile: Name of the profile.
-        parameters: For the bot: those of the profile, of the dialplan, and who called whom.
+        exten: The dialplan's extension where the call entered Stasis.
+        parameters: For the bot: who called, those of the profile and of the dialplan. `to`, where none of them sets
+            it, is the number that the caller dialled.
     """
 
     pbx: str
     channel_id: str
     stream_id: str
     profile: str
+    exten: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def call_id(self) -> str:
+        """Unique over all PBXs."""
+        return f"{self.pbx}:{self.channel_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +149,8 @@ class VoicebotCall:
         started = self._monotonic()
         setup_s: float | None = None
         try:
-            self._stream = await self._unless_gone(self._engine.open(self._open_message()))
+            parameters = await self._unless_gone(self._parameters())
+            self._stream = await self._unless_gone(self._engine.open(self._open_message(parameters)))
             await self._connect_media(self._stream)
             setup_s = self._monotonic() - started
             log.info("stream_started", profile=self.call.profile, setup_ms=round(setup_s * 1000, 1))
@@ -156,6 +168,16 @@ class VoicebotCall:
             cause, detail = EndCause.ASTERISK_ERROR, f"defect: {type(error).__name__}"
         stats = await self._leave(cause)
         return Ending(cause, detail, stats, setup_s)
+
+    async def _parameters(self) -> dict[str, str]:
+        parameters = self.call.parameters
+        if "to" in parameters:
+            return parameters
+        try:
+            dialled = await self._ari.get_variable(self.call.channel_id, DIALLED_NUMBER)
+        except AriError:
+            dialled = ""  # a channel that nobody dialled in on, or one that is gone, of which an event tells
+        return {**parameters, "to": dialled or self.call.exten}
 
     async def _connect_media(self, stream: StreamHandle) -> None:
         # Not cancelled when the caller leaves meanwhile: a request under way would create its bridge or channel
@@ -243,14 +265,15 @@ class VoicebotCall:
             return EndCause.CALLER_HUNG_UP, "the caller hung up"
         return EndCause.CALL_MOVED, "the call was taken out of Stasis"
 
-    def _open_message(self) -> OpenStream:
+    def _open_message(self, parameters: dict[str, str]) -> OpenStream:
         profile = self._profile
         return OpenStream(
             stream_id=self.call.stream_id,
-            call_id=f"{self.call.pbx}:{self.call.channel_id}",
+            pbx=self.call.pbx,
+            call_id=self.call.call_id,
             url=profile.url,
             dialect=profile.dialect,
-            parameters=self.call.parameters,
+            parameters=parameters,
             headers={name: value.get_secret_value() for name, value in profile.headers.items()},
             connect_timeout_ms=profile.connect_timeout_ms,
             playout_max_ms=self._media.playout_max_ms,

@@ -11,7 +11,8 @@ FLOORS = [
     ["__main__"],
     ["cli"],
     ["demo"],
-    ["app", "check"],
+    ["check"],
+    ["app"],
     ["lab"],
     ["web"],
     ["streams"],
@@ -22,6 +23,7 @@ FLOORS = [
     ["bus"],
     ["audio", "dialects"],
     ["events"],
+    ["logs"],
     ["config"],
 ]
 """Top to bottom."""

@@ -136,6 +136,7 @@ async def recording_bot() -> AsyncIterator[RecordingBot]:
 def request(url: str, **changes: Any) -> OpenStream:
     settings: dict[str, Any] = {
         "stream_id": os.urandom(6).hex(),
+        "pbx": "main",
         "call_id": "call",
         "url": url,
         "dialect": "twilio",

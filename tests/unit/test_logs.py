@@ -11,8 +11,8 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from connector import logs
 from connector.config import LogSettings
-from connector.telemetry import logs
 
 
 @pytest.fixture
