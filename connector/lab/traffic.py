@@ -12,6 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from connector.audio.tone import dominant_tone
 from connector.lab.asterisk import LabAsterisk, LabError
 from connector.lab.call import Answer, Call, CallFailed, RingForever
@@ -25,6 +28,8 @@ HANDED_OVER_EVERY = 4
 """Every so many bot calls the caller presses the digit at which the bot closes, and goes on to the queue."""
 BURST_MS = 80
 BURST_PERIOD_MS = 320
+LOUD = 1500
+"""Linear level above which a sample belongs to a burst, 0 to 32767."""
 FIRST_TONE_HZ = 420.0
 TONE_STEP_HZ = 35.0
 TONES = 60
@@ -46,7 +51,7 @@ class BotCallResult:
 
     Attributes:
         tone_sent_hz: Of the bursts the caller sent.
-        tone_heard_hz: Strongest frequency of what came back, by FFT.
+        tone_heard_hz: Strongest frequency of the bursts that came back, by FFT of each; their median.
         round_trip_ms: Of each burst that came back.
         packets_sent: RTP packets sent.
         packets_heard: RTP packets that came.
@@ -247,16 +252,31 @@ class Traffic:
 
 def measure(rtp: RtpSession, hz: float) -> BotCallResult:
     """What a caller who sent bursts of `hz` can say of the call so far."""
-    heard = dominant_tone(rtp.audio(), RATE_HZ)
     latencies = round_trip_ms(rtp, period_ms=BURST_PERIOD_MS)
     period = BURST_PERIOD_MS * RATE_HZ // 1000
     bursts = sum(position % period == 0 for position, _ in rtp.sent)
     return BotCallResult(
         tone_sent_hz=hz,
-        tone_heard_hz=heard.hz,
+        tone_heard_hz=burst_hz(rtp.audio()),
         round_trip_ms=latencies,
         packets_sent=rtp.packets_out,
         packets_heard=rtp.packets_in,
         packets_lost=rtp.lost(),
         bursts_lost=max(0, bursts - 2 - len(latencies)),
     )
+
+
+def burst_hz(samples: NDArray[np.int16]) -> float:
+    """Median frequency of the bursts in what was heard, 0 if there is none.
+
+    Each burst by itself: silence put in between two of them, to fill a gap, must not blur the tone.
+    """
+    length = BURST_MS * RATE_HZ // 1000
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > LOUD)
+    found = []
+    end = 0
+    for onset in loud:
+        if onset >= end and onset + length <= samples.size:
+            found.append(dominant_tone(samples[onset : onset + length], RATE_HZ).hz)
+            end = onset + length
+    return statistics.median(found) if found else 0.0
