@@ -98,6 +98,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from connector.check import Level, check
 
     settings = _load(arguments)
+    logs.configure(config.LogSettings(level="error"))  # the findings say it all
     findings = uvloop.run(check(settings))
     if arguments.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))

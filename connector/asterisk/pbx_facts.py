@@ -33,19 +33,27 @@ async def read_rtp_range(ami: Ami) -> RtpRange:
     It is what the file says; a running Asterisk whose file was changed since its start has the older one.
 
     Raises:
-        AmiError: Not connected, not allowed, or func_config.so is not loaded.
-        ValueError: The file holds no number.
+        AmiError: Not connected, or not allowed.
+        ValueError: func_config.so is not loaded, or the file holds no number.
     """
+    # Without func_config every value reads as empty, which would pass for a default of 13,000 channels.
+    if not await _config_value(ami, "manager.conf", "enabled"):
+        raise ValueError("AST_CONFIG has no values: func_config.so is not loaded (is there a noload in modules.conf?)")
     start = await _rtp_setting(ami, "rtpstart", DEFAULT_RTP_START)
     end = await _rtp_setting(ami, "rtpend", DEFAULT_RTP_END)
     return RtpRange(start, end)
 
 
 async def _rtp_setting(ami: Ami, key: str, default: int) -> int:
-    response = await ami.action("Getvar", Variable=f"AST_CONFIG(rtp.conf,general,{key})")
-    value = response.fields.get("Value", "")
+    value = await _config_value(ami, "rtp.conf", key)
     if not value:
         return default
-    if not isinstance(value, str) or not value.isdecimal():
+    if not value.isdecimal():
         raise ValueError(f"{key} in rtp.conf is {value!r}, not a port")
     return int(value)
+
+
+async def _config_value(ami: Ami, file: str, key: str) -> str:
+    # Of a key that stands there more than once Asterisk takes the last, which has the index -1 (16 and 22).
+    response = await ami.action("Getvar", Variable=f"AST_CONFIG({file},general,{key},-1)")
+    return str(response.fields.get("Value", ""))

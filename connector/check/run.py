@@ -1,0 +1,172 @@
+"""The order of the checks: what fails makes those that build on it pointless, and they say so."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+from connector.app import StartFailed, new_ami, new_ari
+from connector.asterisk.ami import Ami
+from connector.asterisk.ari import Ari, AriError
+from connector.asterisk.ids import Kind, make_id
+from connector.asterisk.pbx_facts import RtpRange
+from connector.check import manager, own, stasis
+from connector.check.findings import Cause, Finding, Findings
+from connector.check.tones import Route, RtpPort, check_tones, open_port, room_for_tones
+from connector.config import PbxSettings, Settings
+from connector.streams.admission import SHARE_OF_RANGE, stream_limit
+
+APP_SUFFIX = "_check"
+MAX_APP_CHARACTERS = 32
+
+
+async def check(settings: Settings, *, random: Random | None = None) -> list[Finding]:
+    """Looks at everything that a call will need, in a few seconds, also beside a running connector.
+
+    Args:
+        settings: Validated settings.
+        random: SSRCs of the tones.
+
+    Returns:
+        What was found, good and bad, in the order of the settings: this machine, each PBX, the bots.
+    """
+    random = random or Random()
+    findings = Findings()
+    running = await own.connector_runs(settings.http)
+    own.check_http(settings.http, running, findings)
+    own.check_descriptors(settings.media, findings)
+    async with open_port(own.bind_media(settings.media, running, findings)) as port:
+        for name, pbx in settings.pbx.items():
+            await _PbxCheck(name, pbx, settings, port, running, random, findings).run()
+    await own.check_bots(settings, findings)
+    return list(findings)
+
+
+class _PbxCheck:
+    """One PBX: both its connections stay open together, so that AMI can tell what ARI did."""
+
+    def __init__(
+        self,
+        name: str,
+        pbx: PbxSettings,
+        settings: Settings,
+        port: RtpPort | None,
+        running: bool,
+        random: Random,
+        findings: Findings,
+    ) -> None:
+        self._name, self._pbx, self._settings = name, pbx, settings
+        self._port, self._running, self._random = port, running, random
+        self._findings = findings
+        self._at_ami, self._at_ari, self._at_rtp = f"pbx.{name}.ami", f"pbx.{name}.ari", f"pbx.{name}.rtp"
+
+    async def run(self) -> None:
+        async with self._ami() as ami:
+            rtp = None
+            if ami is not None:
+                await manager.check_rights(self._at_ami, ami, self._pbx.ami, self._findings)
+                rtp = await manager.read_range(self._at_rtp, ami, self._findings)
+            if rtp is not None:
+                check_range(self._at_rtp, rtp, self._pbx, self._settings, self._findings)
+            app = self._pbx.ari.app[: MAX_APP_CHARACTERS - len(APP_SUFFIX)] + APP_SUFFIX
+            async with new_ari(self._name, self._pbx, self._random, app=app) as ari:
+                usable = await self._ari(ari)
+                channel_ids = await self._tones(ari, rtp, usable)
+            if ami is not None and channel_ids:
+                await manager.check_events(self._at_ami, ami, channel_ids, self._findings)
+
+    @asynccontextmanager
+    async def _ami(self) -> AsyncIterator[Ami | None]:
+        """The manager client, logged in; None where that failed."""
+        settings = self._pbx.ami
+        try:
+            ami = new_ami(self._name, settings, self._random)
+        except StartFailed as error:
+            self._findings.error(self._at_ami, Cause.AMI_CERTIFICATE, str(error))
+            yield None
+            return
+        if not await manager.reach(self._at_ami, settings, self._findings):
+            yield None
+            return
+        async with _running(ami.run()):
+            logged_in = await manager.log_in(self._at_ami, ami, settings, self._findings)
+            yield ami if logged_in else None
+
+    async def _ari(self, ari: Ari) -> bool:
+        """Whether streams can be tried."""
+        settings, findings = self._pbx.ari, self._findings
+        version = await stasis.reach(self._at_ari, ari, settings, findings)
+        if version is None:
+            return False
+        try:
+            supported = stasis.check_version(self._at_ari, version, findings)
+            may_write = await stasis.check_write(self._at_ari, ari, settings, findings)
+            modules = await stasis.check_modules(self._at_ari, ari, findings)
+            await stasis.check_application(self._at_ari, ari, settings, running=self._running, findings=findings)
+        except AriError as error:
+            findings.error(self._at_ari, Cause.ARI_UNREACHABLE, str(error))
+            return False
+        return supported and may_write and modules
+
+    async def _tones(self, ari: Ari, rtp: RtpRange | None, usable: bool) -> tuple[str, ...]:
+        """Exchanges tones; returns the ids of the channels that were made for it."""
+        why = ""
+        if not usable:
+            why = "until ARI is in order"
+        elif rtp is None:
+            why = "until the port range is known (a range that runs out crashes Asterisk)"
+        elif self._port is None:
+            why = "until media.bind_host is an address of this machine"
+        elif not await room_for_tones(self._at_rtp, ari, rtp, self._findings):
+            return ()
+        if why or self._port is None:
+            self._findings.warning(self._at_rtp, Cause.RTP_LEFT_OUT, f"whether audio passes was left out {why}")
+            return ()
+        media = self._settings.media
+        node = self._settings.node.name
+        route = Route(
+            advertised=media.advertise_host or media.bind_host,
+            rtp_host=self._pbx.rtp_host,
+            channel_ids=(self._new_id(ari, node, Kind.EXTERNAL_MEDIA), self._new_id(ari, node, Kind.EXTERNAL_MEDIA)),
+            bridge_id=self._new_id(ari, node, Kind.BRIDGE),
+        )
+        async with _running(ari.run()):
+            made = await check_tones(self._at_rtp, self._name, ari, self._port, route, self._random, self._findings)
+        return route.channel_ids if made else ()
+
+    @staticmethod
+    def _new_id(ari: Ari, node: str, kind: Kind) -> str:
+        return make_id(ari.app, node, kind, uuid.uuid4())
+
+
+def check_range(subject: str, rtp: RtpRange, pbx: PbxSettings, settings: Settings, findings: Findings) -> None:
+    """Whether the PBX's RTP ports are enough for the streams that are asked for."""
+    limit, wanted = stream_limit(rtp, 0), pbx.max_streams or settings.media.max_streams
+    key = "max_streams of the PBX" if pbx.max_streams else "media.max_streams"
+    has = f"the range {rtp.start} to {rtp.end} of rtp.conf has ports for {rtp.channels} channels"
+    enough = f"widen rtpstart to rtpend to {int(wanted / SHARE_OF_RANGE) * 2} ports"
+    if limit < 1:
+        findings.error(subject, Cause.RTP_RANGE, f"{has}, too few for any stream beside calls: {enough}")
+    elif limit < wanted:
+        findings.warning(
+            subject,
+            Cause.RTP_RANGE,
+            f"{has}, so {limit} streams fit and not the {wanted} of {key}: {enough}, or lower it",
+        )
+    else:
+        findings.ok(subject, Cause.RTP_RANGE, f"{has}, enough for {wanted} streams")
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs beside the body and ends with it."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
