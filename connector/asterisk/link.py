@@ -64,10 +64,19 @@ class PbxLink:
         ari: Its ARI client.
         bus: Gets every event after it was applied, then what followed from it.
         clock: Seconds since the epoch.
+        resync_interval_s: Between two snapshots while all goes well. Asterisk announces nothing of what a reload of
+            queues.conf changes (seen on 16.28 and 22.10), so only looking again finds it.
     """
 
     def __init__(
-        self, *, pbx: str, ami: Ami, ari: Ari, bus: Bus[AnyEvent | Change], clock: Callable[[], float]
+        self,
+        *,
+        pbx: str,
+        ami: Ami,
+        ari: Ari,
+        bus: Bus[AnyEvent | Change],
+        clock: Callable[[], float],
+        resync_interval_s: float,
     ) -> None:
         self.pbx = pbx
         self.ami = ami
@@ -78,7 +87,7 @@ class PbxLink:
         self.asterisk_version = ""
         """As ARI tells it, for example 22.10.1; empty until read."""
         self.resyncs: Counter[str] = Counter()
-        """Snapshots asked for, by cause: connected, overflow."""
+        """Snapshots asked for, by cause: connected, overflow, periodic."""
         self.malformed: Counter[str] = Counter()
         """AMI messages of ours that could not be read, by cause."""
         self.last_event_at: float | None = None
@@ -87,6 +96,7 @@ class PbxLink:
         """How much later than Asterisk's own Timestamp the last event came; 0 where it sends none."""
         self._bus = bus
         self._clock = clock
+        self._resync_interval_s = resync_interval_s
         self._resync_wanted = asyncio.Event()
         self._lost_at: dict[str, float] = {}
 
@@ -170,12 +180,19 @@ class PbxLink:
 
     async def _resync_when_wanted(self) -> None:
         while True:
-            await self._resync_wanted.wait()
+            try:
+                async with asyncio.timeout(self._resync_interval_s):
+                    await self._resync_wanted.wait()
+            except TimeoutError:
+                if self.ami.state is not LinkState.UP:
+                    continue
+                self.resyncs["periodic"] += 1
             self._resync_wanted.clear()
             try:
+                # First what the bots need: a PBX without app_queue refuses the second.
+                self.rtp_range = await read_rtp_range(self.ami)
                 await self.ami.request_list("QueueStatus")
                 await self.ami.request_list("CoreShowChannels")
-                self.rtp_range = await read_rtp_range(self.ami)
             except (AmiError, ValueError) as error:
                 if self.ami.state is not LinkState.UP:
                     continue  # the next connect asks again
