@@ -186,7 +186,14 @@ class Connector:
     def _link(self, name: str, pbx: PbxSettings) -> PbxLink:
         ami = new_ami(name, pbx.ami, self._random)
         ari = new_ari(name, pbx, self._random)
-        return PbxLink(pbx=name, ami=ami, ari=ari, bus=self._bus, clock=self._clock)
+        return PbxLink(
+            pbx=name,
+            ami=ami,
+            ari=ari,
+            bus=self._bus,
+            clock=self._clock,
+            resync_interval_s=pbx.resync_interval_s,
+        )
 
     def _manager(self, name: str, pbx: PbxSettings, link: PbxLink) -> StreamManager:
         app, node = pbx.ari.app, self._settings.node.name

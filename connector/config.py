@@ -166,6 +166,9 @@ class PbxSettings(_Section):
     ari: AriSettings
     max_streams: Annotated[int, Field(ge=0)] = 0
     """Streams at once on this PBX; 0: as many as its RTP port range allows (an exhausted range crashes Asterisk)."""
+    resync_interval_s: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """How often the live state is compared with Asterisk's own lists. A `queue reload` announces nothing of what it
+    changes, so for so long it may go unseen."""
     rtp_host: str = ""
     """IP address at which we reach Asterisk's RTP. Empty: what Asterisk says; set it where NAT makes that wrong."""
 

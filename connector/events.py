@@ -86,7 +86,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         penalty: app_queue's penalty.
         calls_taken: Since Asterisk's own counters were reset.
         last_call_at: Seconds since the epoch, 0 for never.
-        in_call: app_queue's own flag, which Asterisk 16 sets late.
+        in_call: In a call of this queue. In an event it is app_queue's own flag, which Asterisk sets late.
         device: State of the device.
         paused: Whether the queue skips the member.
         pause_reason: As given at the pause, empty otherwise.

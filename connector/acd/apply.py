@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from connector.acd import outcome as rules
 from connector.acd.calls import leg_changed, leg_ended, leg_started, legs_snapshot
 from connector.acd.model import Link, PbxState, Stay
@@ -62,15 +64,16 @@ def _joined(state: PbxState, event: CallerJoined, changes: list[Change]) -> None
     uniqueid = caller.uniqueid
     explain(state, event.queue, uniqueid)
     stay = state.waiting(uniqueid)
-    if stay is not None and stay.queue == event.queue:
-        stay.location = stay.location or event.location
-        return
-    if stay is not None:  # its leave was missed
+    known = stay is not None and stay.queue == event.queue
+    if stay is not None and not known:  # its leave was missed
         leave(state, stay, event.at, changes)
         stay.lost = True
     open_exit = state.leaving.get(uniqueid)
     if open_exit is not None:
         decide(state, open_exit, rules.at_rejoin(open_exit), changes)
+    if stay is not None and known:
+        stay.location = stay.location or event.location
+        return
     stay = Stay(event.queue, caller, event.location)
     queue = state.queue(event.queue)
     state.where[uniqueid] = event.queue
@@ -124,6 +127,7 @@ def _step(state: PbxState, event: DialplanStep, changes: list[Change]) -> None:
 
 def _answered(state: PbxState, event: AgentConnected | AgentCompleted, changes: list[Change]) -> None:
     """AgentConnect; or AgentComplete, where the connect fell into a gap."""
+    _in_call(state, event.queue, event.interface, isinstance(event, AgentConnected))
     stay = _stay(state, event.queue, event.uniqueid)
     if stay is None:
         return
@@ -134,8 +138,14 @@ def _answered(state: PbxState, event: AgentConnected | AgentCompleted, changes: 
 
 
 def _member_changed(state: PbxState, event: MemberChanged, changes: list[Change]) -> None:
-    explain(state, event.queue, event.member.interface)
-    state.queue(event.queue).members[event.member.interface] = event.member
+    member = event.member
+    explain(state, event.queue, member.interface)
+    members = state.queue(event.queue).members
+    known = members.get(member.interface)
+    if known is not None and known.in_call and known.calls_taken == member.calls_taken:
+        # Asterisk raises its flag a moment after it has sent AgentConnect, and lowers it with the count of calls.
+        member = msgspec.structs.replace(member, in_call=True)
+    members[member.interface] = member
 
 
 def _member_removed(state: PbxState, event: MemberRemoved, changes: list[Change]) -> None:
@@ -143,6 +153,13 @@ def _member_removed(state: PbxState, event: MemberRemoved, changes: list[Change]
     queue = state.queues.get(event.queue)
     if queue is not None:
         queue.members.pop(event.interface, None)
+
+
+def _in_call(state: PbxState, queue: str, interface: str, in_call: bool) -> None:
+    """Sets the flag for which there is often no event: QueueMemberStatus of the same call may have come before it."""
+    members = state.queues[queue].members if queue in state.queues else {}
+    if (member := members.get(interface)) is not None:
+        members[interface] = msgspec.structs.replace(member, in_call=in_call)
 
 
 def _hangup_requested(state: PbxState, event: HangupRequested, changes: list[Change]) -> None:
@@ -193,8 +210,10 @@ def _stay(state: PbxState, queue: str, uniqueid: str) -> Stay | None:
     """The caller's stay in that queue, waiting or with its outcome open."""
     if state.suspects:
         explain(state, queue, uniqueid)
-    stay = state.waiting(uniqueid) or state.leaving.get(uniqueid)
-    return stay if stay is not None and stay.queue == queue else None
+    for stay in (state.waiting(uniqueid), state.leaving.get(uniqueid)):
+        if stay is not None and stay.queue == queue:
+            return stay
+    return None
 
 
 def _told(stay: Stay, at: float, location: str) -> None:

@@ -79,7 +79,9 @@ def _place(state: PbxState, queue: Queue, caller: Caller, at: float, changes: li
         stay.lost = True
         stay = None
     open_exit = state.leaving.get(caller.uniqueid)
-    if open_exit is not None:
+    # Without a gap, what tells the exit from another queue is on its way, before the join that this list is ahead of.
+    on_its_way = state.queues_current and open_exit is not None and open_exit.queue != queue.params.name
+    if open_exit is not None and not on_its_way:
         decide(state, open_exit, rules.at_rejoin(open_exit), changes)
     if stay is None:
         return Stay(queue.params.name, caller)

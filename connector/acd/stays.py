@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connector.acd import outcome as rules
 from connector.acd.model import PbxState, Stay
 from connector.events import CallOutcome, Change, Outcome
 
@@ -18,6 +19,8 @@ def leave(state: PbxState, stay: Stay, at: float, changes: list[Change]) -> None
     if stay.ended_at is not None:
         return
     uniqueid = stay.caller.uniqueid
+    if (open_exit := state.leaving.get(uniqueid)) is not None:
+        decide(state, open_exit, rules.at_rejoin(open_exit), changes)
     stay.ended_at = at
     del state.queues[stay.queue].waiting[uniqueid]
     del state.where[uniqueid]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -43,6 +44,10 @@ Message = Mapping[str, str | list[str]]
 
 DEVICE_STATES = tuple(DeviceState)
 """By app_queue's number (include/asterisk/devicestate.h, enum ast_device_state)."""
+
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+"""Characters that stand for others behind a backslash; any other stands for itself."""
 
 _QUEUE_STATUS = {str(status): status for status in QueueStatus}
 
@@ -139,6 +144,15 @@ def caller_id(message: Message, field: str) -> str:
     return "" if value == "<unknown>" else value
 
 
+def caller_name(message: Message) -> str:
+    r"""The caller's name in an event, or list, that describes a channel; empty if withheld or not known.
+
+    Asterisk escapes it there as C does (main/manager_channels.c, ast_escape_c), so O'Brien comes as O\'Brien. The
+    entries of QueueStatus have it as it is.
+    """
+    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), caller_id(message, "CallerIDName"))
+
+
 def location(message: Message) -> str:
     """The dialplan's place as `context,exten,priority`."""
     return f"{text(message, 'Context')},{text(message, 'Exten')},{text(message, 'Priority')}"
@@ -187,7 +201,7 @@ def leg(message: Message, started_at: float) -> Leg:
         channel=required(message, "Channel"),
         state=text(message, "ChannelStateDesc").lower(),
         number=caller_id(message, "CallerIDNum"),
-        name=caller_id(message, "CallerIDName"),
+        name=caller_name(message),
         context=text(message, "Context"),
         exten=text(message, "Exten"),
         started_at=started_at,
@@ -209,7 +223,7 @@ def _joined(m: Message, pbx: str, at: float) -> AnyEvent:
             position=position,
             joined_at=at,
             number=caller_id(m, "CallerIDNum"),
-            name=caller_id(m, "CallerIDName"),
+            name=caller_name(m),
         ),
         linkedid=text(m, "Linkedid") or uniqueid,
         location=location(m),

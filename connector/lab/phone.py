@@ -31,6 +31,7 @@ class Phone(UserAgent):
         calls: The latest calls, over or not, by Call-ID; at most MAX_CALLS, the oldest is forgotten first.
         on_invite: What becomes of incoming calls; may be changed at any time.
         source: What its calls send.
+        display_name: Its caller id's name; may be changed at any time.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Phone(UserAgent):
         super().__init__(port, user, server, seed=seed)
         self.on_invite: OnInvite = on_invite or Answer()
         self.source = source
+        self.display_name = ""
         self.calls: dict[str, Call] = {}
         self._on_answered = on_answered
         self._new_call = asyncio.Event()
@@ -100,7 +102,7 @@ class Phone(UserAgent):
         """
         call = self._add(self.token(), exten, incoming=False, source=source)
         call._target = f"sip:{exten}@{self.server[0]}:{self.server[1]}"
-        call._local = f"<{self.contact}>;tag={self.token()}"
+        call._local = f"{sip.quoted(self.display_name)}<{self.contact}>;tag={self.token()}"
         call._remote = f"<{call._target}>"
         invite = self._request(call, "INVITE", sip.sdp(HOST, call.rtp.port, 1))
         invite.headers += (headers or {}).items()

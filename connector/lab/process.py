@@ -210,6 +210,25 @@ class ConnectorProcess:
         """Value of one sample, 0 where it does not exist yet."""
         return (await self.metrics()).get((name, frozenset(labels.items())), 0.0)
 
+    async def until_metric(
+        self, name: str, condition: Callable[[float], bool], *, timeout_s: float = 10.0, **labels: str
+    ) -> float:
+        """Asks until one sample is as wanted; returns it.
+
+        Raises:
+            TimeoutError: With its last value.
+        """
+        last = 0.0
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    last = await self.metric(name, **labels)
+                    if condition(last):
+                        return last
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise TimeoutError(f"not within {timeout_s:g} s; {name}{labels} was {last:g}") from None
+
     async def _get(self, path: str) -> tuple[int, object]:
         async with self._session.get(self.url + path) as answer:
             return answer.status, await answer.json()

@@ -92,6 +92,12 @@ def uri(header: str) -> str:
     return header.split(";")[0].strip()
 
 
+def quoted(name: str) -> str:
+    """A display name as a quoted string with its space (RFC 3261 section 25.1), empty for none."""
+    escaped = name.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}" ' if name else ""
+
+
 def response(
     request: Message, status: int, reason: str, *, to_tag: str = "", contact: str = "", body: str = ""
 ) -> Message:

@@ -275,7 +275,7 @@ def burst_hz(samples: NDArray[np.int16]) -> float:
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > LOUD)
     found = []
     end = 0
-    for onset in loud:
+    for onset in loud.tolist():
         if onset >= end and onset + length <= samples.size:
             found.append(dominant_tone(samples[onset : onset + length], RATE_HZ).hz)
             end = onset + length

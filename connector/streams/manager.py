@@ -204,10 +204,11 @@ class StreamManager:
     # -- after a gap ----------------------------------------------------------------------------------------------
 
     async def _resync(self) -> None:
+        known = dict(self._by_caller)  # before the look, which cannot know who comes during it
         try:
-            first, up = await self._look()
-            for channel_id, call in list(self._by_caller.items()):
-                if channel_id not in up:
+            first, in_application = await self._look()
+            for channel_id, call in known.items():
+                if channel_id not in in_application:  # hung up, or taken out of Stasis
                     call.on_caller_left()
             if not first:
                 return
@@ -226,7 +227,7 @@ class StreamManager:
         found = find_leftovers(
             in_application=application.channel_ids, channels=channels, bridges=bridges, ours=self._is_ours, live=live
         )
-        return found, channels
+        return found, set(application.channel_ids)
 
     async def _remove(self, leftovers: Leftovers) -> None:
         for channel_id in leftovers.callers:

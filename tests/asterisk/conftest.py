@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,12 @@ import pytest
 import pytest_asyncio
 
 from connector.lab.asterisk import LabAsterisk
+from connector.lab.conf import LabConf
+from connector.lab.phone import Phone
+from connector.lab.process import ConnectorProcess
+from connector.lab.recording_bot import RecordingBot
+from connector.lab.rtp import tone_source
+from connector.lab.useragent import HOST
 
 SUITES = {"22": "sid", "16": "bullseye"}
 HERE = Path(__file__).parent
@@ -46,6 +52,30 @@ def rootfs_of(version: str) -> Path:
 
 
 MakeAsterisk = Callable[..., LabAsterisk]
+MakeConnector = Callable[..., ConnectorProcess]
+
+CALLER_HZ = 1000
+TEST_DIALPLAN = """
+[from-phones](+)
+; remote_<profile>: the application of a second connector
+exten => _remote_.,1,Stasis(remote,${EXTEN:7})
+ same => n,Goto(mark,1)
+
+; result_<profile>: what the dialplan does next depends on how the bot's part ended
+exten => _result_.,1,Gosub(connector-bot,s,1(${EXTEN:7}))
+ same => n,Log(NOTICE,connector result: ${CONNECTOR_RESULT})
+ same => n,GotoIf($["${CONNECTOR_RESULT}" = "bot_closed"]?closed)
+ same => n,GotoIf($["${CONNECTOR_RESULT}" = "shutdown"]?shutdown)
+ same => n,Goto(mark,1)
+ same => n(closed),Answer()
+ same => n,PlayTones(700)
+ same => n,Wait(30)
+ same => n,Hangup()
+ same => n(shutdown),Answer()
+ same => n,PlayTones(900)
+ same => n,Wait(30)
+ same => n,Hangup()
+"""
 
 
 def _make(rootfs: Path) -> MakeAsterisk:
@@ -72,5 +102,43 @@ def make_asterisk(rootfs: Path) -> MakeAsterisk:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def asterisk(make_asterisk: MakeAsterisk) -> AsyncIterator[LabAsterisk]:
     """An Asterisk that all tests of a version share; who kills it or changes it makes its own."""
-    async with make_asterisk() as pbx:
+    async with make_asterisk(conf=LabConf(extensions=TEST_DIALPLAN)) as pbx:
         yield pbx
+
+
+@pytest.fixture(scope="module")
+def make_connector(asterisk: LabAsterisk, tmp_path_factory: pytest.TempPathFactory) -> MakeConnector:
+    """Makes a `connector run` beside the shared Asterisk; its log goes to a file that pytest keeps."""
+
+    def make(
+        *,
+        beside: LabAsterisk = asterisk,
+        bots: dict[str, str],
+        ports: Sequence[int] = (),
+        **settings: Any,
+    ) -> ConnectorProcess:
+        spare = iter(ports or beside.ports.spare)
+        return ConnectorProcess(
+            pbxs={"main": beside},
+            bots=bots,
+            http_port=next(spare),
+            rtp_port=next(spare),
+            settings=settings,
+            log_file=tmp_path_factory.mktemp("connector") / "log",
+        )
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def bot() -> AsyncIterator[RecordingBot]:
+    """A bot that does what the test says."""
+    async with RecordingBot() as recording:
+        yield recording
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def caller(asterisk: LabAsterisk) -> AsyncIterator[Phone]:
+    """A phone whose calls sound like 1000 Hz."""
+    async with Phone(0, "alice", (HOST, asterisk.sip_port), source=tone_source(CALLER_HZ)) as phone:
+        yield phone

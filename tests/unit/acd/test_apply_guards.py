@@ -312,6 +312,28 @@ def test_a_snapshot_ahead_of_a_redirect() -> None:
     assert verdicts(run(state, step("a", "q,else,1"), moved)) == [("a", Outcome.REDIRECTED)]
 
 
+def in_the_next_queue_before_the_exit_is_told() -> PbxState:
+    state = PbxState("main")
+    run(state, queues(), legs("1"), started("1"), join("1"), abandon("1"), left("1"))
+    both = (*queues().queues, *queues(caller("1"), name="next").queues)
+    run(state, QueuesSnapshot(pbx="main", at=2.0, queues=both))
+    return state
+
+
+def test_a_snapshot_ahead_of_the_way_into_the_next_queue() -> None:
+    state = in_the_next_queue_before_the_exit_is_told()
+    changes = run(state, status("1", QueueStatus.TIMEOUT), join("1", at=3.0, queue="next"))
+    assert verdicts(changes) == [("1", Outcome.TIMED_OUT)]
+    assert state.where == {"1": "next"}
+
+
+def test_an_exit_that_is_never_told_is_not_forgotten_in_the_next_queue() -> None:
+    for last in (join("1", at=3.0, queue="next"), ended("1")):
+        state = in_the_next_queue_before_the_exit_is_told()
+        run(state, last)
+        assert sum(state.outcomes["support"].values()) == 1
+
+
 def test_who_vanished_without_a_word_did_not_press_a_key() -> None:
     state = PbxState("main")
     run(state, queues(), legs("a"), join("a"), link(LinkState.DOWN, 1.0), queues(at=5.0), legs("a", at=5.0))
@@ -418,6 +440,42 @@ def test_who_left_and_joined_again_in_a_gap() -> None:
     changes = run(state, queues(caller("a", 1, 50.0), at=60.0))
     assert verdicts(changes) == [("a", Outcome.UNKNOWN)]
     assert next(state.queues["support"].callers()).joined_at == 50.0
+
+
+def test_a_member_is_in_a_call_from_the_connect_to_its_end_whatever_asterisks_late_flag_says() -> None:
+    state = PbxState("main")
+
+    def changed(device: DeviceState, calls_taken: int) -> MemberChanged:
+        one = msgspec.structs.replace(member(device=device), calls_taken=calls_taken)
+        return MemberChanged(pbx="main", at=0.0, queue="support", member=one, kind="status")
+
+    def in_call() -> bool:
+        return state.queues["support"].members["PJSIP/a"].in_call
+
+    connected = AgentConnected(
+        pbx="main", at=1.0, queue="support", uniqueid="1", interface="PJSIP/a", member="a", hold_s=1.0, ring_s=1.0
+    )
+    completed = AgentCompleted(
+        pbx="main",
+        at=2.0,
+        queue="support",
+        uniqueid="1",
+        interface="PJSIP/a",
+        member="a",
+        hold_s=1.0,
+        talk_s=1.0,
+        reason="agent",
+    )
+    apply(state, connected)  # of a queue and a member that are not known yet
+    run(state, changed(DeviceState.IN_USE, 0), connected)
+    assert in_call()
+    run(state, changed(DeviceState.IN_USE, 0))
+    assert in_call()
+    run(state, completed)
+    assert not in_call()
+    # Where the end is not told, the count of calls tells it.
+    run(state, connected, changed(DeviceState.NOT_IN_USE, 1))
+    assert not in_call()
 
 
 def test_a_removed_member_is_gone() -> None:

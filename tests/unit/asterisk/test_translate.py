@@ -199,3 +199,18 @@ def test_no_message_raises(name: str, changed: dict[int, Any]) -> None:
     for at, value in changed.items():
         message[fields[at % len(fields)]] = value
     translate(message, "main", 0.0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_callers_name_is_freed_of_asterisks_escapes(version: str) -> None:
+    joined = first(version, "QueueCallerJoin")
+    for sent, name in {
+        r"O\'Brien\?": "O'Brien?",
+        r"say \"a\\b\"": r'say "a\b"',
+        r"tab\tend": "tab\tend",
+        r"C:\\new": r"C:\new",
+        "alone\\": "alone\\",
+    }.items():
+        event = translate({**joined, "CallerIDName": sent}, "main", 1.0)
+        assert isinstance(event, CallerJoined)
+        assert event.caller.name == name

@@ -1,0 +1,314 @@
+"""A Stasis application and a media worker whose every step waits for the test: orders that no real one repeats."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from connector.asterisk.ari import Ari, AriError, AriNotFound, ExternalMedia
+from connector.asterisk.ari_models import (
+    Application,
+    Bridge,
+    CallerID,
+    Channel,
+    ChannelDtmfReceived,
+    ChannelHangupRequest,
+    DialplanCEP,
+    StasisEnd,
+    StasisStart,
+)
+from connector.asterisk.pbx_facts import RtpRange
+from connector.config import Settings
+from connector.media.control import Address, EndCause, OpenStream, StreamEnded, StreamStats
+from connector.media.engine import MediaEngine, StreamFailed
+from connector.streams.admission import Admission
+from connector.streams.manager import StreamManager
+from connector.telemetry.metrics import StreamCounters
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NOBODY = CallerID(name="", number="")
+
+
+def channel(channel_id: str) -> Channel:
+    return Channel(
+        id=channel_id,
+        name=f"PJSIP/{channel_id}",
+        state="Ring",
+        caller=CallerID(name="Alice", number="100"),
+        connected=NOBODY,
+        accountcode="",
+        dialplan=DialplanCEP(context="in", exten="s", priority=1, app_name="Stasis", app_data=""),
+        creationtime=NOW,
+        language="en",
+    )
+
+
+class FakeAri:
+    """What Asterisk holds, and a journal of what was asked of it. A step named in `held` waits until it is let go."""
+
+    app = "connector"
+
+    def __init__(self) -> None:
+        self.up: dict[str, str] = {}
+        """Channels: id to where it is, `app` or `dialplan`."""
+        self.bridges_up: set[str] = set()
+        self.results: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.held: dict[str, asyncio.Event] = {}
+        self.reached: dict[str, asyncio.Event] = {}
+        self.fails: set[str] = set()
+        self.on_media: Callable[[str], None] = lambda channel_id: None
+
+    def hold(self, step: str) -> asyncio.Event:
+        """Makes a step wait; returns what lets it go."""
+        self.held[step] = asyncio.Event()
+        return self.held[step]
+
+    async def reach(self, step: str) -> None:
+        """Waits until a step was asked for."""
+        async with asyncio.timeout(5):
+            await self.reached.setdefault(step, asyncio.Event()).wait()
+
+    async def _step(self, step: str, channel_id: str = "") -> None:
+        self.asked.append(step)
+        self.reached.setdefault(step, asyncio.Event()).set()
+        await asyncio.sleep(0)
+        if step in self.held:
+            await self.held[step].wait()
+        if step in self.fails:
+            raise AriError("POST", f"/{step}", 500, "as the test says")
+        if channel_id and channel_id not in self.up:
+            raise AriNotFound("POST", f"/{step}", 404, "Channel not found")
+
+    async def get_variable(self, channel_id: str, variable: str) -> str:
+        await self._step("get_variable", channel_id)
+        return "4711"
+
+    async def set_variable(self, channel_id: str, variable: str, value: str) -> None:
+        await self._step("set_variable", channel_id)
+        self.results[channel_id] = value
+
+    async def continue_in_dialplan(self, channel_id: str) -> None:
+        await self._step("continue", channel_id)
+        self.up[channel_id] = "dialplan"
+
+    async def answer(self, channel_id: str) -> None:
+        await self._step("answer", channel_id)
+
+    async def create_bridge(self, bridge_id: str, *, name: str) -> None:
+        await self._step("create_bridge")
+        self.bridges_up.add(bridge_id)
+
+    async def external_media(self, channel_id: str, *, external_host: str, format: str) -> ExternalMedia:  # noqa: A002
+        await self._step("external_media")
+        self.up[channel_id] = "app"
+        self.on_media(channel_id)
+        return ExternalMedia(channel(channel_id), "127.0.0.1", 40_000)
+
+    async def add_channel(self, bridge_id: str, channels: list[str]) -> None:
+        await self._step("add_channel")
+
+    async def hangup(self, channel_id: str, *, missing_ok: bool = False) -> None:
+        await self._step("hangup")
+        self.up.pop(channel_id, None)
+
+    async def delete_bridge(self, bridge_id: str, *, missing_ok: bool = False) -> None:
+        await self._step("delete_bridge")
+        self.bridges_up.discard(bridge_id)
+
+    async def application(self) -> Application:
+        await self._step("application")
+        inside = [channel_id for channel_id, place in self.up.items() if place == "app"]
+        return Application(name=self.app, channel_ids=inside, bridge_ids=[], endpoint_ids=[], device_names=[])
+
+    async def channels(self) -> list[Channel]:
+        await self._step("channels")
+        return [channel(channel_id) for channel_id in self.up]
+
+    async def bridges(self) -> list[Bridge]:
+        await self._step("bridges")
+        return [
+            Bridge(
+                id=bridge_id,
+                technology="simple_bridge",
+                bridge_type="mixing",
+                bridge_class="stasis",
+                creator="Stasis",
+                name=bridge_id,
+                channels=[],
+            )
+            for bridge_id in self.bridges_up
+        ]
+
+
+class FakeHandle:
+    """A stream of the fake worker."""
+
+    def __init__(self, request: OpenStream) -> None:
+        self.request = request
+        self.ended: asyncio.Future[StreamEnded] = asyncio.get_running_loop().create_future()
+        self.stats = StreamStats()
+        self.attached: Address | None = None
+        self.digits = ""
+
+    def attach(self, remote: Address) -> None:
+        self.attached = remote
+
+    def send_dtmf(self, digit: str) -> None:
+        self.digits += digit
+
+    def close(self, cause: EndCause) -> None:
+        self.end(cause)
+
+    def end(self, cause: EndCause) -> None:
+        if not self.ended.done():
+            self.ended.set_result(StreamEnded(self.request.stream_id, cause, "", self.stats))
+
+
+class FakeEngine:
+    """A worker whose bot answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self.handles: list[FakeHandle] = []
+        self.dialling = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.fails: StreamFailed | None = None
+        self.given_up = 0
+
+    async def open(self, request: OpenStream) -> FakeHandle:
+        self.dialling.set()
+        try:
+            await self.answers.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        if self.fails is not None:
+            raise self.fails
+        handle = FakeHandle(request)
+        self.handles.append(handle)
+        return handle
+
+
+@dataclass
+class View:
+    rtp_range: RtpRange | None
+    rtp_channels_up: int = 0
+
+
+@dataclass
+class Scene:
+    """A manager between both fakes."""
+
+    manager: StreamManager
+    ari: FakeAri
+    engine: FakeEngine
+    admission: Admission
+    view: View
+    registry: CollectorRegistry
+
+    def enters(self, channel_id: str = "1.1", *args: str) -> None:
+        """A caller comes into Stasis."""
+        self.ari.up[channel_id] = "app"
+        self.manager.on_event(
+            StasisStart(
+                application="connector", timestamp=NOW, channel=channel(channel_id), args=list(args) or ["talk"]
+            )
+        )
+
+    def media_starts(self, channel_id: str) -> None:
+        """The StasisStart of an ExternalMedia channel."""
+        self.manager.on_event(StasisStart(application="connector", timestamp=NOW, channel=channel(channel_id), args=[]))
+
+    def hangs_up(self, channel_id: str = "1.1") -> None:
+        """The caller goes: first the request, then the end."""
+        self.ari.up.pop(channel_id, None)
+        self.manager.on_event(ChannelHangupRequest(application="connector", timestamp=NOW, channel=channel(channel_id)))
+        self.leaves(channel_id)
+
+    def leaves(self, channel_id: str = "1.1") -> None:
+        """A channel leaves Stasis."""
+        self.manager.on_event(StasisEnd(application="connector", timestamp=NOW, channel=channel(channel_id)))
+
+    def presses(self, digit: str, channel_id: str = "1.1") -> None:
+        """The caller presses a digit."""
+        self.manager.on_event(
+            ChannelDtmfReceived(
+                application="connector", timestamp=NOW, channel=channel(channel_id), digit=digit, duration_ms=100
+            )
+        )
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while True:
+                if condition():
+                    return
+                await asyncio.sleep(0)  # what happens next is one turn of the loop away
+
+    async def until_over(self) -> None:
+        """Waits until no call is left, and holds what must be true then."""
+        await self.until(lambda: not self.manager.calls)
+        assert self.admission.active("main") == 0
+        assert not self.ari.bridges_up
+        assert not [channel_id for channel_id in self.ari.up if channel_id.startswith("connector-")]
+        assert all(handle.ended.done() for handle in self.engine.handles)
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, {"pbx": "main", **labels}) or 0.0
+
+    def ended(self, cause: str) -> float:
+        return self.count("connector_streams_total", profile="talk", cause=cause)
+
+    def refused(self, cause: str, profile: str = "talk") -> float:
+        return self.count("connector_streams_refused_total", profile=profile, cause=cause)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    settings = Settings.model_validate(
+        {
+            "pbx": {"main": {"ami": {"secret": "s"}, "ari": {"password": "p"}}},
+            "profile": {"talk": {"url": "ws://127.0.0.1:1/"}},
+            "media": {"max_streams": 2},
+        }
+    )
+    ari, engine, admission, view = FakeAri(), FakeEngine(), Admission(node_limit=2), View(RtpRange(10_000, 10_999))
+    registry = CollectorRegistry()
+    numbers = itertools.count()
+    manager = StreamManager(
+        pbx="main",
+        settings=settings,
+        ari=cast(Ari, ari),
+        engine=cast(MediaEngine, engine),
+        admission=admission,
+        view=view,
+        counters=StreamCounters(registry),
+        new_id=lambda kind: f"connector-node1-{kind}-{next(numbers)}",
+        is_ours=lambda item: item.startswith("connector-node1-"),
+        monotonic=asyncio.get_running_loop().time,
+    )
+    made = Scene(manager, ari, engine, admission, view, registry)
+    # As on a healthy Asterisk: the channel's StasisStart follows the answer.
+    ari.on_media = lambda channel_id: _soon(made.media_starts, channel_id)
+    running = asyncio.create_task(manager.run())
+    await asyncio.sleep(0)
+    yield made
+    for step in ari.held.values():
+        step.set()
+    engine.answers.set()
+    manager.stop()
+    async with asyncio.timeout(5):
+        await running
+
+
+def _soon(callback: Callable[..., Any], *args: Any) -> None:
+    asyncio.get_running_loop().call_soon(callback, *args)
