@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import re
 import signal
 import sys
 from pathlib import Path
 
 from connector.lab.report import TONE_TOLERANCE_HZ
-
-FAMILY = ("asterisk", "connector.lab.echo_bot", "connector.media.worker", "connector run")
-"""What a demo starts, by its command line."""
 
 
 async def demo(rootfs: Path, *arguments: str) -> asyncio.subprocess.Process:
@@ -24,21 +21,23 @@ async def demo(rootfs: Path, *arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-def family() -> set[int]:
-    found = set()
+def descendants(ancestor: int) -> set[int]:
+    """Process ids of what `ancestor` started, and of what those did."""
+    children: dict[int, set[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            except OSError:
+                stat = (entry / "stat").read_text()
+            except OSError:  # it has ended meanwhile
                 continue
-            if any(name in command for name in FAMILY):
-                found.add(int(entry.name))
-    return found - {os.getpid()}
-
-
-def folders(rootfs: Path) -> set[Path]:
-    return set((rootfs / "tmp").glob("asterisk-lab-*"))
+            children.setdefault(int(stat.rpartition(")")[2].split()[1]), set()).add(int(entry.name))
+    found: set[int] = set()
+    to_visit = [ancestor]
+    while to_visit:
+        below = children.get(to_visit.pop(), set()) - found
+        found |= below
+        to_visit += below
+    return found
 
 
 async def test_all_accounts_agree(rootfs: Path, tmp_path: Path) -> None:
@@ -60,18 +59,21 @@ async def test_all_accounts_agree(rootfs: Path, tmp_path: Path) -> None:
 
 
 async def test_ctrl_c_leaves_no_process_and_no_file(rootfs: Path) -> None:
-    processes, files = family(), folders(rootfs)
     process = await demo(rootfs)
     assert process.stdout is not None
     async for line in process.stdout:
         if b"  1s  " in line:
             break
-    assert family() - processes
+    started = descendants(process.pid)
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in started]
+    folder = next(rootfs / found[0] for command in commands if (found := re.search(r"tmp/asterisk-lab-\w+", command)))
+    assert len(started) >= 4, "Asterisk, the bot, the connector, its worker"
+    assert folder.is_dir()
     process.send_signal(signal.SIGINT)
     rest = await process.stdout.read()
     assert await process.wait() == 0, rest.decode()
-    assert not family() - processes
-    assert not folders(rootfs) - files
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert not folder.exists()
 
 
 async def test_what_is_missing_is_named_with_the_way_out(tmp_path: Path) -> None:
