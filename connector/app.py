@@ -7,30 +7,55 @@ import ssl
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
 import msgspec
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
+from connector.acd.agents import agent_name
+from connector.acd.directory import people_of
+from connector.acd.figures import Figures
+from connector.acd.model import PbxState
 from connector.asterisk.ami import Ami
 from connector.asterisk.ari import Ari
 from connector.asterisk.ids import make_id, parse_id
 from connector.asterisk.link import PbxLink
 from connector.bus import Bus
 from connector.config import AmiSettings, PbxSettings, Settings
-from connector.events import AnyEvent, Change, Outcome
+from connector.config_people import queue_settings
+from connector.events import DirectoryChanged, Outcome, Person
 from connector.media.engine import BindFailed, MediaEngine
+from connector.records import Published
+from connector.store.database import BadUrl
+from connector.store.service import LiveView, Store
 from connector.streams.admission import Admission, stream_limit
 from connector.streams.manager import StreamManager
+from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
+from connector.web.directory import WholeDirectory
+from connector.web.happenings import AnyHappening, Happenings
+from connector.web.hooks.webhooks import Webhooks
+from connector.web.metrics import PushCollector
+from connector.web.probes import PbxProbes
+from connector.web.push.hub import Hub
+from connector.web.push.socket import LiveSocket
+from connector.web.rest.api import Api
+from connector.web.rest.people import Person as KnownPerson
 from connector.web.server import PortTaken, Web
 
 log = structlog.get_logger()
 
 HAND_BACK_DEADLINE_S = 5.0
 """For handing every call back to its dialplan at the end; longer than the deadline of one ARI request."""
+
+PEOPLE_RETRY_S = 5.0
+"""Before the kept directory is asked for again after a fault."""
+
+HISTORY_DEADLINE_S = 3.0
+"""For writing the last records at the end; beyond it they go to the disk, for the next start."""
 
 
 class StartFailed(Exception):
@@ -51,7 +76,7 @@ class Connector:
         self._clock = time.time
         self.ready = asyncio.Event()
         """Set once the pages are served and the media worker is there; the PBXs may still be out of reach."""
-        self._bus: Bus[AnyEvent | Change] = Bus()
+        self._bus: Bus[Published] = Bus()
         self._engine = MediaEngine(
             bind_host=settings.media.bind_host,
             bind_port=settings.media.bind_port,
@@ -63,6 +88,10 @@ class Connector:
         self._counters = StreamCounters(self._registry)
         self._bus.handle("queue-waits", QueueWaits(self._registry).on_event)
         self._links = {name: self._link(name, pbx) for name, pbx in settings.pbx.items()}
+        self.figures = {name: self._count(name, link) for name, link in self._links.items()}
+        """What each PBX is measured by."""
+        self.store = self._store()
+        self._bus.handle("history", self.store.on_event)
         self._managers = {name: self._manager(name, pbx, self._links[name]) for name, pbx in settings.pbx.items()}
         self._registry.register(
             LiveCollector(
@@ -73,7 +102,34 @@ class Connector:
                 clock=self._clock,
             )
         )
-        self._web = Web(settings=settings.http, registry=self._registry, state=self.state, not_ready=self.not_ready)
+        self._hub = Hub(self, clock=self._clock, run_id=uuid.uuid4().hex)
+        self._hooks = Webhooks(settings.webhook, settings.webhook_outbox, clock=self._clock, random=self._random)
+        self._registry.register(HistoryCollector(self.store.writer.stats, self.store.recoveries))
+        self._registry.register(PushCollector(self._hub, self._hooks))
+        happenings = Happenings(states=self.states, tell=self._tell)
+        self._bus.handle("push", self._hub.on_item)
+        self._bus.handle("happenings", happenings.on_item)
+        self._directory = WholeDirectory(
+            settings.agent, list(settings.pbx), self.store.directory, clock=self._clock, changed=self._people_changed
+        )
+        api = Api(
+            live=self,
+            figures=self.figures,
+            history=self.store.history,
+            directory=self._directory,
+            probes=PbxProbes(settings.pbx, clock=self._clock, monotonic=time.monotonic),
+            webhooks=self._hooks,
+            state=self.state,
+            clock=self._clock,
+        )
+        self._web = Web(
+            settings=settings.http,
+            registry=self._registry,
+            state=self.state,
+            not_ready=self.not_ready,
+            api=api,
+            live=LiveSocket(self._hub),
+        )
 
     async def run(self) -> None:
         """Runs until cancelled; then hands every call back to its dialplan and stops the parts in order.
@@ -88,11 +144,17 @@ class Connector:
             raise StartFailed("; ".join(str(failure) for failure in failures.exceptions)) from None
 
     async def _run(self, tasks: asyncio.TaskGroup) -> None:
+        store = tasks.create_task(self.store.run(), name="history")
         engine = tasks.create_task(self._engine.run(), name="media-engine")
         await self._engine.ready.wait()
         web_started = asyncio.Event()
         web = tasks.create_task(self._web.run(web_started), name="web")
         await web_started.wait()
+        pushing = [
+            tasks.create_task(self._hub.run(), name="push"),
+            tasks.create_task(self._hooks.run(), name="webhooks"),
+        ]
+        people = tasks.create_task(self._learn_people(), name="people")
         managers = [
             tasks.create_task(manager.run(), name=f"streams-{name}") for name, manager in self._managers.items()
         ]
@@ -108,8 +170,12 @@ class Connector:
             for manager in self._managers.values():
                 manager.stop()
             await asyncio.wait(managers, timeout=HAND_BACK_DEADLINE_S)
-            for task in (*managers, *links, engine, web):
+            for task in (*managers, *links, *pushing, people, engine, web):
                 task.cancel()
+            await asyncio.wait((*managers, *links), timeout=HISTORY_DEADLINE_S)
+            self.store.stop()
+            await asyncio.wait((store,), timeout=HISTORY_DEADLINE_S)
+            store.cancel()
 
     # -- what the pages show --------------------------------------------------------------------------------------
 
@@ -121,7 +187,7 @@ class Connector:
         return missing
 
     def state(self) -> dict[str, Any]:
-        """The live state as plain values; the shape is docs/state.schema.json's."""
+        """The live state as plain values; the shape is that of docs/schemas/state.json."""
         return {
             "at": self._clock(),
             "pbx": {name: self._pbx_state(name, link) for name, link in self._links.items()},
@@ -166,6 +232,42 @@ class Connector:
             ],
         }
 
+    def states(self) -> Mapping[str, PbxState]:
+        """The live state of each PBX, always the same objects."""
+        return {name: link.state for name, link in self._links.items()}
+
+    # -- who is told ----------------------------------------------------------------------------------------------
+
+    def _tell(self, happening: AnyHappening) -> None:
+        self._hub.on_happening(happening)
+        self._hooks.on_happening(happening)
+
+    async def _learn_people(self) -> None:
+        """Tells the live state of the people kept in the database, once that can be reached."""
+        while True:
+            await self.store.writer.up.wait()
+            try:
+                self._people_changed(await self._directory.people())
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("people_unknown", error=str(error))
+                await asyncio.sleep(PEOPLE_RETRY_S)
+            else:
+                return
+
+    def _people_changed(self, people: Sequence[KnownPerson]) -> None:
+        for name, link in self._links.items():
+            here = tuple(
+                Person(
+                    id=person.id,
+                    name=person.name,
+                    teams=person.teams,
+                    skills=person.skills,
+                    interfaces=tuple(own.interface for own in person.interfaces if own.pbx == name),
+                )
+                for person in people
+            )
+            link.tell(DirectoryChanged(pbx=name, at=self._clock(), people=here))
+
     # -- what the metrics read ------------------------------------------------------------------------------------
 
     def _streams_by_profile(self) -> Mapping[tuple[str, str], int]:
@@ -192,8 +294,19 @@ class Connector:
             ari=ari,
             bus=self._bus,
             clock=self._clock,
-            resync_interval_s=pbx.resync_interval_s,
+            reconcile_s=pbx.resync_interval_s,
         )
+
+    def _count(self, name: str, link: PbxLink) -> Figures:
+        """Gives a PBX's live state what the settings say of queues and people, and has it counted."""
+        default, queues = self._settings.queue_default, self._settings.queue
+        figures = Figures(name, lambda queue: queue_settings(default, queues, queue), default)
+        self._bus.handle(f"figures-{name}", figures.take)
+        link.state.default_wrap_up_s = default.wrap_up_seconds
+        link.state.wrap_up_s = {queue: queue_settings(default, queues, queue).wrap_up_seconds for queue in queues}
+        people = people_of(self._settings.agent, name)
+        link.tell(DirectoryChanged(pbx=name, at=self._clock(), people=people))
+        return figures
 
     def _manager(self, name: str, pbx: PbxSettings, link: PbxLink) -> StreamManager:
         app, node = pbx.ari.app, self._settings.node.name
@@ -213,7 +326,27 @@ class Connector:
             new_id=lambda kind: make_id(app, node, kind, uuid.uuid4()),
             is_ours=is_ours,
             monotonic=time.monotonic,
+            clock=self._clock,
+            publish=self._bus.publish,
         )
+
+    def _store(self) -> Store:
+        live = LiveView(agent_of=self._agent_of, linkedid_of=self._linkedid_of)
+        try:
+            return Store(self._settings, live=live, clock=self._clock, monotonic=time.monotonic)
+        except BadUrl as error:
+            raise StartFailed(f"store.url: {error}") from None
+
+    def _agent_of(self, pbx: str, queue: str, member: str) -> str:
+        """Who the member is that queue_log names."""
+        state = self._links[pbx].state
+        known = state.queues.get(queue)
+        found = (each for each in known.members.values() if each.name == member) if known is not None else iter(())
+        return next((agent_name(state, each.interface) for each in found), member)
+
+    def _linkedid_of(self, pbx: str, uniqueid: str) -> str | None:
+        track = self._links[pbx].state.legs.get(uniqueid)
+        return None if track is None else track.leg.linkedid
 
 
 def new_ami(name: str, settings: AmiSettings, random: Random) -> Ami:

@@ -8,7 +8,9 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,31 @@ def _parser() -> argparse.ArgumentParser:
     _config_argument(show)
     show.add_argument("--schema", action="store_true", help="print the JSON Schema of the settings file instead")
     show.set_defaults(handler=_config)
+
+    database = commands.add_parser("db", help="the database of history")
+    deeds = database.add_subparsers(required=True, metavar="deed")
+    upgrade = deeds.add_parser("upgrade", help="make or alter its tables as this version needs them; run does it too")
+    _config_argument(upgrade)
+    upgrade.set_defaults(handler=_db_upgrade)
+
+    export = commands.add_parser("export", help="write history to a file, as CSV or Parquet")
+    _config_argument(export)
+    export.add_argument("table", help="calls, visits, timeline, agent_intervals, queues, agents, streams or audit")
+    export.add_argument("file", type=Path)
+    export.add_argument(
+        "--from", dest="since", type=_moment, default=0.0, metavar="TIME", help="ISO 8601; default: all"
+    )
+    export.add_argument("--to", dest="until", type=_moment, default=None, metavar="TIME", help="default: now")
+    export.add_argument("--format", dest="form", choices=("csv", "parquet"), default="csv")
+    export.add_argument("--pbx", default="", help="only of this PBX")
+    export.set_defaults(handler=_export)
+
+    top = commands.add_parser("top", help="the live queues in a terminal, from a running connector")
+    _config_argument(top)
+    top.add_argument("--url", default="", help="of the connector; default: as the settings say where it listens")
+    top.add_argument("--pbx", action="append", metavar="NAME", help="only this PBX; may be given again")
+    top.add_argument("--queue", action="append", metavar="NAME", help="only this queue; may be given again")
+    top.set_defaults(handler=_top)
 
     demo = commands.add_parser("demo", help="the main job on an Asterisk of its own, with callers, agents and a bot")
     demo.add_argument("--seconds", type=float, default=None, help="end after this long; else at Ctrl-C")
@@ -112,6 +139,86 @@ def _config(arguments: argparse.Namespace) -> int:
     shown = config.schema() if arguments.schema else config.effective(_load(arguments))
     print(json.dumps(shown, indent=2, sort_keys=arguments.schema))
     return EXIT_OK
+
+
+def _db_upgrade(arguments: argparse.Namespace) -> int:
+    from connector.store.service import open_database
+
+    async def upgrade() -> None:
+        database = open_database(_load(arguments))
+        try:
+            await database.migrate()
+        finally:
+            await database.close()
+
+    return _with_database(upgrade())
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from connector.store.export import TABLES, NoParquet, export
+    from connector.store.service import open_database
+
+    if arguments.table not in TABLES:
+        print(f"connector: there is no table {arguments.table}; there are: {', '.join(TABLES)}", file=sys.stderr)
+        return EXIT_USAGE
+
+    async def write() -> None:
+        database = open_database(_load(arguments))
+        try:
+            rows = await export(
+                database,
+                arguments.table,
+                since=arguments.since,
+                until=time.time() if arguments.until is None else arguments.until,
+                file=arguments.file,
+                form=arguments.form,
+                pbx=arguments.pbx,
+            )
+        finally:
+            await database.close()
+        print(f"{arguments.file}: {rows} rows")
+
+    try:
+        return _with_database(write())
+    except NoParquet as error:
+        print(f"connector: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _with_database(work: Coroutine[Any, Any, None]) -> int:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from connector.store.database import BadUrl, why
+
+    try:
+        uvloop.run(work)
+    except BadUrl as error:
+        print(f"connector: store.url: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    except (SQLAlchemyError, OSError) as error:
+        print(f"connector: {why(error)}", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _moment(text: str) -> float:
+    """A time of the command line, seconds since the epoch; the machine's own zone where none is given."""
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no time: write for example 2026-11-21T08:00") from None
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from connector.top.run import run_top
+
+    url, token = arguments.url, os.environ.get("CONNECTOR__HTTP__TOKEN", "")
+    if not url:
+        http = _load(arguments).http
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
+        url = f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
+        token = http.token.get_secret_value()
+    return run_top(url=url, token=token, pbxs=arguments.pbx, queues=arguments.queue)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -7,19 +7,20 @@ An environment variable overrides the file: `CONNECTOR__PBX__MAIN__AMI__SECRET` 
 from __future__ import annotations
 
 import ipaddress
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from connector.config_people import AgentSettings, QueueSettings
+from connector.config_store import StoreSettings, checked_queue_log
+from connector.config_types import Port, Section, checked_line, checked_name, checked_url, checked_zone, ip_literal
+from connector.config_web import HttpSettings as HttpSettings, WebhookSettings as WebhookSettings
 
 ENV_PREFIX = "CONNECTOR__"
 """Environment variables with this prefix are settings; `__` separates the parts of the key."""
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,30}")
 
 
 class ConfigError(Exception):
@@ -34,22 +35,7 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-def _ip_literal(value: str) -> str:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        raise ValueError("must be an IP address, for example 127.0.0.1; names are not resolved here") from None
-    return value
-
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class NodeSettings(_Section):
+class NodeSettings(Section):
     """This process."""
 
     name: str = "node1"
@@ -58,25 +44,17 @@ class NodeSettings(_Section):
     @field_validator("name")
     @classmethod
     def _valid(cls, value: str) -> str:
-        return _checked_name(value)
+        return checked_name(value)
 
 
-class HttpSettings(_Section):
-    """Metrics, health and the live page."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on. There is no login yet: keep it on loopback or behind a proxy that has one."""
-    port: Port = 8089
-
-
-class LogSettings(_Section):
+class LogSettings(Section):
     """Logs go to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
 
 
-class MediaSettings(_Section):
+class MediaSettings(Section):
     """The RTP side towards Asterisk. One UDP port carries all streams and stays the same over restarts."""
 
     bind_host: str = "127.0.0.1"
@@ -93,12 +71,12 @@ class MediaSettings(_Section):
     prebuffer_ms: Annotated[int, Field(ge=0, le=500)] = 40
     """How long the bot's first audio after silence waits, to ride out its jitter."""
 
-    _bind = field_validator("bind_host")(_ip_literal)
+    _bind = field_validator("bind_host")(ip_literal)
 
     @field_validator("advertise_host")
     @classmethod
     def _advertise(cls, value: str) -> str:
-        return _ip_literal(value) if value else value
+        return ip_literal(value) if value else value
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -115,7 +93,7 @@ class MediaSettings(_Section):
         return f"[{host}]:{self.bind_port}" if ":" in host else f"{host}:{self.bind_port}"
 
 
-class AmiSettings(_Section):
+class AmiSettings(Section):
     """The manager account; see asterisk-conf/connector-manager.conf for the rights it needs."""
 
     host: str = "127.0.0.1"
@@ -130,16 +108,16 @@ class AmiSettings(_Section):
     @field_validator("username")
     @classmethod
     def _one_line(cls, value: str) -> str:
-        return _checked_line(value)
+        return checked_line(value)
 
     @field_validator("secret")
     @classmethod
     def _one_line_secret(cls, value: SecretStr) -> SecretStr:
-        _checked_line(value.get_secret_value())
+        checked_line(value.get_secret_value())
         return value
 
 
-class AriSettings(_Section):
+class AriSettings(Section):
     """The ARI account; see asterisk-conf/connector-ari.conf."""
 
     url: str = "http://127.0.0.1:8088/ari"
@@ -151,15 +129,15 @@ class AriSettings(_Section):
     @field_validator("url")
     @classmethod
     def _http(cls, value: str) -> str:
-        return _checked_url(value, ("http", "https")).rstrip("/")
+        return checked_url(value, ("http", "https")).rstrip("/")
 
     @field_validator("app")
     @classmethod
     def _valid(cls, value: str) -> str:
-        return _checked_name(value)
+        return checked_name(value)
 
 
-class PbxSettings(_Section):
+class PbxSettings(Section):
     """One Asterisk."""
 
     ami: AmiSettings
@@ -171,14 +149,35 @@ class PbxSettings(_Section):
     changes, so for so long it may go unseen."""
     rtp_host: str = ""
     """IP address at which we reach Asterisk's RTP. Empty: what Asterisk says; set it where NAT makes that wrong."""
+    queue_log: str = ""
+    """Asterisk's own account of the queues, to fill gaps from: the path of its file, as /var/log/asterisk/queue_log, or
+    the URL of the database that has the table queue_log. Empty: gaps stay."""
+    queue_log_password: SecretStr = SecretStr("")
+    """Of that database."""
+    queue_log_time_zone: str = "UTC"
+    """Of the times in that table: UTC with queue_log_realtime_use_gmt in logger.conf, else the PBX's own."""
+    sip_ws_url: str = ""
+    """Address of the SIP WebSocket that browser phones use, for the connection test; empty: there is none."""
+
+    @field_validator("queue_log")
+    @classmethod
+    def _queue_log(cls, value: str) -> str:
+        return checked_queue_log(value) if value else value
+
+    _queue_log_zone = field_validator("queue_log_time_zone")(checked_zone)
+
+    @field_validator("sip_ws_url")
+    @classmethod
+    def _sip_ws(cls, value: str) -> str:
+        return checked_url(value, ("ws", "wss")) if value else value
 
     @field_validator("rtp_host")
     @classmethod
     def _rtp_host(cls, value: str) -> str:
-        return _ip_literal(value) if value else value
+        return ip_literal(value) if value else value
 
 
-class ProfileSettings(_Section):
+class ProfileSettings(Section):
     """A bot: the first argument of Stasis() in the dialplan names one of these."""
 
     url: str
@@ -191,26 +190,26 @@ class ProfileSettings(_Section):
     """A longer stream is ended and the call goes on in the dialplan."""
     max_message_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 1_048_576
     """Longer messages of the bot are refused and counted."""
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = Field(default={})
     """Custom parameters that the bot gets with `start`."""
-    headers: dict[str, SecretStr] = {}
+    headers: dict[str, SecretStr] = Field(default={})
     """HTTP headers of the upgrade request, for example an Authorization."""
 
     @field_validator("url")
     @classmethod
     def _ws(cls, value: str) -> str:
-        return _checked_url(value, ("ws", "wss"))
+        return checked_url(value, ("ws", "wss"))
 
     @field_validator("headers")
     @classmethod
     def _header_lines(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for name, content in value.items():
-            _checked_line(name)
-            _checked_line(content.get_secret_value())
+            checked_line(name)
+            checked_line(content.get_secret_value())
         return value
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings. `connector config` prints them as they are in effect, `connector config --schema` their schema."""
 
     node: NodeSettings = NodeSettings()
@@ -219,15 +218,39 @@ class Settings(_Section):
     media: MediaSettings = MediaSettings()
     pbx: dict[str, PbxSettings] = Field(min_length=1)
     """The PBXs by name, for example [pbx.main]."""
-    profile: dict[str, ProfileSettings] = {}
+    profile: dict[str, ProfileSettings] = Field(default={})
     """The bots by name, for example [profile.support_bot]."""
+    webhook: dict[str, WebhookSettings] = Field(default={})
+    """Who is told what happens, by name, for example [webhook.crm]."""
+    queue_default: QueueSettings = QueueSettings()
+    """What counts for all queues, and for the day of agents, where a queue's own table does not say otherwise."""
+    queue: dict[str, QueueSettings] = Field(default={})
+    """Queues by their names in Asterisk, for example [queue.support] or [queue."Sales EU"]."""
+    agent: dict[str, AgentSettings] = Field(default={})
+    """People by id, for example [agent.alice]; who is not here is known by interface and member name."""
+    store: StoreSettings = StoreSettings()
+    webhook_outbox: Path = Path("connector-webhooks.sqlite")
+    """File that keeps undelivered webhooks over a restart; made when there is a webhook."""
 
-    @field_validator("pbx", "profile")
+    @field_validator("pbx", "profile", "webhook")
     @classmethod
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
-            _checked_name(name)
+            checked_name(name)
         return value
+
+    @model_validator(mode="after")
+    def _one_owner_an_interface(self) -> Self:
+        owners: dict[tuple[str, str], str] = {}
+        for agent, settings in self.agent.items():
+            if settings.pbx and settings.pbx not in self.pbx:
+                raise ValueError(f"agent.{agent}.pbx: there is no [pbx.{settings.pbx}]")
+            for pbx in (settings.pbx,) if settings.pbx else tuple(self.pbx):
+                for interface in settings.interfaces:
+                    other = owners.setdefault((pbx, interface), agent)
+                    if other != agent:
+                        raise ValueError(f"agent.{agent} and agent.{other} both have the interface {interface}")
+        return self
 
     @model_validator(mode="after")
     def _one_pbx_an_application(self) -> Self:
@@ -241,31 +264,6 @@ class Settings(_Section):
                 )
             seen[key] = name
         return self
-
-
-def _checked_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a name: 1 to 31 lower-case letters, digits and _, not starting with _")
-    return value
-
-
-def _checked_line(value: str) -> str:
-    if not value or any(character in value for character in "\r\n\0"):
-        raise ValueError("must be one non-empty line without control characters")
-    return value
-
-
-def _checked_url(value: str, schemes: tuple[str, ...]) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(f"must be a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a user or password: addresses are shown in logs; use the keys made for them")
-    return value
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:

@@ -25,11 +25,20 @@ def settings_page() -> str:
     """docs/configuration.md."""
     schema = config.schema()
     sections = [HEAD]
+    single: list[str] = []
     for name, prop in schema["properties"].items():
         reference = prop.get("$ref") or prop.get("additionalProperties", {}).get("$ref")
-        named = "additionalProperties" in prop
-        sections += _section(f"{name}.NAME" if named else name, schema["$defs"], reference)
+        if reference is None:
+            single.append(_row(name, prop, required=name in schema.get("required", ())))
+        else:
+            key = f"{name}.NAME" if "additionalProperties" in prop else name
+            sections += _section(key, schema["$defs"], reference)
+    if single:
+        sections.append("## At the top level\n\n" + TABLE + "\n".join(single) + "\n")
     return "\n".join(sections)
+
+
+TABLE = "| key | type | default | meaning |\n|---|---|---|---|\n"
 
 
 def _section(key: str, definitions: dict[str, Any], reference: str) -> list[str]:
@@ -37,15 +46,19 @@ def _section(key: str, definitions: dict[str, Any], reference: str) -> list[str]
     rows = []
     below: list[str] = []
     for name, prop in section["properties"].items():
-        if "$ref" in prop:
+        if "$ref" in prop and "properties" in definitions[prop["$ref"].rsplit("/", 1)[-1]]:
             below += _section(f"{key}.{name}", definitions, prop["$ref"])
-            continue
-        default = "required" if name in section.get("required", ()) else f"`{json.dumps(prop.get('default'))}`"
-        rows.append(f"| `{name}` | {_kind(prop)} | {default} | {' '.join(prop.get('description', '').split())} |")
-    text = f"## [{key}]\n\n{section.get('description', '')}\n"
+        else:
+            rows.append(_row(name, prop, required=name in section.get("required", ())))
+    text = f"## [{key}]\n\n{' '.join(section.get('description', '').split())}\n"
     if rows:
-        text += "\n| key | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+        text += "\n" + TABLE + "\n".join(rows) + "\n"
     return [text, *below]
+
+
+def _row(name: str, prop: dict[str, Any], *, required: bool) -> str:
+    default = "required" if required else f"`{json.dumps(prop.get('default'))}`"
+    return f"| `{name}` | {_kind(prop)} | {default} | {' '.join(prop.get('description', '').split())} |"
 
 
 def _kind(prop: dict[str, Any]) -> str:
@@ -55,9 +68,14 @@ def _kind(prop: dict[str, Any]) -> str:
         return f"`{prop['const']}`"
     if "enum" in prop:
         return ", ".join(f"`{value}`" for value in prop["enum"])
-    kind = {"string": "text", "integer": "whole number", "object": "table", "boolean": "true or false"}.get(
-        prop["type"], prop["type"]
-    )
+    plain = {
+        "string": "text",
+        "integer": "whole number",
+        "object": "table",
+        "boolean": "true or false",
+        "array": "list",
+    }
+    kind = plain.get(prop.get("type", "string"), prop.get("type", "text"))
     if prop.get("format") == "password":
         kind = "secret"
     if "minimum" in prop or "maximum" in prop:

@@ -12,8 +12,11 @@ from typing import Any
 
 import msgspec
 
-from connector.acd import outcome as rules
+from connector.acd import agents, outcome as rules, visits
 from connector.acd.calls import leg_changed, leg_ended, leg_started, legs_snapshot
+from connector.acd.clock import due
+from connector.acd.directory import Directory
+from connector.acd.lines import contact_changed, endpoints_snapshot, pbx_changed, peer_changed, trunk_changed
 from connector.acd.model import Link, PbxState, Stay
 from connector.acd.resync import queues_snapshot
 from connector.acd.stays import decide, explain, leave, refuse
@@ -21,17 +24,23 @@ from connector.events import (
     AgentCalled,
     AgentCompleted,
     AgentConnected,
+    AgentDumped,
     AgentRangNoAnswer,
     AnyEvent,
     CallerAbandoned,
     CallerJoined,
     CallerLeft,
-    Change,
+    ContactChanged,
+    DialEnded,
     DialplanStep,
+    DirectoryChanged,
+    EndpointsSnapshot,
     EventsMissed,
     HangupRequested,
     LegChanged,
     LegEnded,
+    LegHeld,
+    LegMoved,
     LegsSnapshot,
     LegStarted,
     LinkChanged,
@@ -39,12 +48,17 @@ from connector.events import (
     MemberChanged,
     MemberRemoved,
     Outcome,
+    PbxChanged,
+    PeerChanged,
     QueuesSnapshot,
     QueueStatusSet,
+    Transferred,
+    TrunkChanged,
 )
+from connector.records import Derived
 
 
-def apply(state: PbxState, event: AnyEvent) -> list[Change]:
+def apply(state: PbxState, event: AnyEvent) -> list[Derived]:
     """Folds one event into the state of its PBX.
 
     Args:
@@ -54,12 +68,32 @@ def apply(state: PbxState, event: AnyEvent) -> list[Change]:
     Returns:
         What follows from it, in order; usually nothing.
     """
-    changes: list[Change] = []
+    changes: list[Derived] = []
+    if state.deadlines and state.deadlines[0][0] <= event.at:
+        changes += tick(state, event.at)
     HANDLERS[type(event)](state, event, changes)
     return changes
 
 
-def _joined(state: PbxState, event: CallerJoined, changes: list[Change]) -> None:
+def tick(state: PbxState, now: float) -> list[Derived]:
+    """Lets time pass without an event, such as the end of a wrap-up.
+
+    Args:
+        state: Changed in place.
+        now: Seconds since the epoch. What is found due counts from when it was due, so how often this is called
+            changes only how soon it is told.
+
+    Returns:
+        What follows.
+    """
+    changes: list[Derived] = []
+    while (deadline := due(state, now)) is not None:
+        _, kind, key = deadline
+        (agents.wrap_up_due if kind == "wrap_up" else visits.talk_due)(state, key, now, changes)
+    return changes
+
+
+def _joined(state: PbxState, event: CallerJoined, changes: list[Derived]) -> None:
     caller = event.caller
     uniqueid = caller.uniqueid
     explain(state, event.queue, uniqueid)
@@ -74,7 +108,10 @@ def _joined(state: PbxState, event: CallerJoined, changes: list[Change]) -> None
     if stay is not None and known:
         stay.location = stay.location or event.location
         return
-    stay = Stay(event.queue, caller, event.location)
+    talk = state.talks.get(uniqueid)
+    if talk is not None:
+        visits.end_talk(state, talk, event.at, False, changes)
+    stay = visits.new_stay(state, event.queue, caller, event.location)
     queue = state.queue(event.queue)
     state.where[uniqueid] = event.queue
     if caller.position > len(queue.waiting):
@@ -85,7 +122,7 @@ def _joined(state: PbxState, event: CallerJoined, changes: list[Change]) -> None
         queue.waiting = dict(stays)
 
 
-def _left(state: PbxState, event: CallerLeft, changes: list[Change]) -> None:
+def _left(state: PbxState, event: CallerLeft, changes: list[Derived]) -> None:
     stay = _stay(state, event.queue, event.uniqueid)
     if stay is None:
         return
@@ -94,7 +131,7 @@ def _left(state: PbxState, event: CallerLeft, changes: list[Change]) -> None:
     _judge(state, stay, rules.at_step(stay, event.location), changes)
 
 
-def _abandoned(state: PbxState, event: CallerAbandoned, changes: list[Change]) -> None:
+def _abandoned(state: PbxState, event: CallerAbandoned, changes: list[Derived]) -> None:
     stay = _stay(state, event.queue, event.uniqueid)
     if stay is None:
         return
@@ -106,7 +143,7 @@ def _abandoned(state: PbxState, event: CallerAbandoned, changes: list[Change]) -
     _judge(state, stay, rules.at_abandon(stay, event.location, requested), changes)
 
 
-def _status_set(state: PbxState, event: QueueStatusSet, changes: list[Change]) -> None:
+def _status_set(state: PbxState, event: QueueStatusSet, changes: list[Derived]) -> None:
     refusal = rules.REFUSED_BY_STATUS.get(event.status)
     if refusal is not None:
         refuse(state, event.uniqueid, refusal, event.at, changes)
@@ -116,7 +153,7 @@ def _status_set(state: PbxState, event: QueueStatusSet, changes: list[Change]) -
         _judge(state, stay, rules.ENDED_BY_STATUS.get(event.status), changes)
 
 
-def _step(state: PbxState, event: DialplanStep, changes: list[Change]) -> None:
+def _step(state: PbxState, event: DialplanStep, changes: list[Derived]) -> None:
     track = state.legs.get(event.uniqueid)
     if track is not None:
         track.entering = event.queue
@@ -125,19 +162,30 @@ def _step(state: PbxState, event: DialplanStep, changes: list[Change]) -> None:
         _judge(state, stay, rules.at_step(stay, event.location), changes)
 
 
-def _answered(state: PbxState, event: AgentConnected | AgentCompleted, changes: list[Change]) -> None:
-    """AgentConnect; or AgentComplete, where the connect fell into a gap."""
-    _in_call(state, event.queue, event.interface, isinstance(event, AgentConnected))
+def _connected(state: PbxState, event: AgentConnected, changes: list[Derived]) -> None:
+    _in_call(state, event.queue, event.interface, True)
+    _answered(state, event, event.at, changes)
+
+
+def _completed(state: PbxState, event: AgentCompleted, changes: list[Derived]) -> None:
+    _in_call(state, event.queue, event.interface, False)
+    stay = _stay(state, event.queue, event.uniqueid)
+    if stay is not None:  # the connect fell into a gap
+        _answered(state, event, stay.caller.joined_at + event.hold_s, changes)
+    visits.completed(state, event, changes)
+
+
+def _answered(state: PbxState, event: AgentConnected | AgentCompleted, at: float, changes: list[Derived]) -> None:
     stay = _stay(state, event.queue, event.uniqueid)
     if stay is None:
         return
-    ended_at = event.at if isinstance(event, AgentConnected) else stay.caller.joined_at + event.hold_s
-    leave(state, stay, ended_at, changes)
-    stay.ended_at = ended_at
+    leave(state, stay, at, changes)
+    stay.ended_at = at
+    visits.connected(state, stay.visit, event, at, changes)
     decide(state, stay, Outcome.ANSWERED, changes)
 
 
-def _member_changed(state: PbxState, event: MemberChanged, changes: list[Change]) -> None:
+def _member_changed(state: PbxState, event: MemberChanged, changes: list[Derived]) -> None:
     member = event.member
     explain(state, event.queue, member.interface)
     members = state.queue(event.queue).members
@@ -146,13 +194,20 @@ def _member_changed(state: PbxState, event: MemberChanged, changes: list[Change]
         # Asterisk raises its flag a moment after it has sent AgentConnect, and lowers it with the count of calls.
         member = msgspec.structs.replace(member, in_call=True)
     members[member.interface] = member
+    agents.member_set(state, event.queue, known, member, event.at, changes)
 
 
-def _member_removed(state: PbxState, event: MemberRemoved, changes: list[Change]) -> None:
+def _member_removed(state: PbxState, event: MemberRemoved, changes: list[Derived]) -> None:
     explain(state, event.queue, event.interface)
     queue = state.queues.get(event.queue)
-    if queue is not None:
-        queue.members.pop(event.interface, None)
+    member = queue.members.pop(event.interface, None) if queue is not None else None
+    if member is not None:
+        agents.member_gone(state, event.queue, member, event.at, changes)
+
+
+def _directory_changed(state: PbxState, event: DirectoryChanged, changes: list[Derived]) -> None:
+    state.directory = Directory(event.people)
+    agents.rebuild(state, event.at, changes)
 
 
 def _in_call(state: PbxState, queue: str, interface: str, in_call: bool) -> None:
@@ -162,13 +217,13 @@ def _in_call(state: PbxState, queue: str, interface: str, in_call: bool) -> None
         members[interface] = msgspec.structs.replace(member, in_call=in_call)
 
 
-def _hangup_requested(state: PbxState, event: HangupRequested, changes: list[Change]) -> None:
+def _hangup_requested(state: PbxState, event: HangupRequested, changes: list[Derived]) -> None:
     track = state.legs.get(event.uniqueid)
     if track is not None:
         track.hangup_requested = True
 
 
-def _leg_ended(state: PbxState, event: LegEnded, changes: list[Change]) -> None:
+def _leg_ended(state: PbxState, event: LegEnded, changes: list[Derived]) -> None:
     stay = state.waiting(event.uniqueid)
     if stay is not None:  # its leave was missed
         leave(state, stay, event.at, changes)
@@ -178,7 +233,7 @@ def _leg_ended(state: PbxState, event: LegEnded, changes: list[Change]) -> None:
     leg_ended(state, event, changes)
 
 
-def _link_changed(state: PbxState, event: LinkChanged, changes: list[Change]) -> None:
+def _link_changed(state: PbxState, event: LinkChanged, changes: list[Derived]) -> None:
     link = state.links.get(event.link)
     if link is None:
         link = state.links[event.link] = Link(event.state, event.at)
@@ -193,17 +248,13 @@ def _link_changed(state: PbxState, event: LinkChanged, changes: list[Change]) ->
         _stale(state)
 
 
-def _missed(state: PbxState, event: EventsMissed, changes: list[Change]) -> None:
+def _missed(state: PbxState, event: EventsMissed, changes: list[Derived]) -> None:
     _stale(state)
 
 
 def _stale(state: PbxState) -> None:
     state.queues_current = False
     state.legs_current = False
-
-
-def _nothing(state: PbxState, event: AgentCalled | AgentRangNoAnswer, changes: list[Change]) -> None:
-    """Changes no state yet; whoever counts it takes it from the bus."""
 
 
 def _stay(state: PbxState, queue: str, uniqueid: str) -> Stay | None:
@@ -224,22 +275,23 @@ def _told(stay: Stay, at: float, location: str) -> None:
         stay.ended_at = at
 
 
-def _judge(state: PbxState, stay: Stay, verdict: Outcome | None, changes: list[Change]) -> None:
+def _judge(state: PbxState, stay: Stay, verdict: Outcome | None, changes: list[Derived]) -> None:
     if verdict is not None:
         decide(state, stay, verdict, changes)
 
 
-HANDLERS: dict[type, Callable[[PbxState, Any, list[Change]], None]] = {
+HANDLERS: dict[type, Callable[[PbxState, Any, list[Derived]], None]] = {
     QueuesSnapshot: queues_snapshot,
     CallerJoined: _joined,
     CallerLeft: _left,
     CallerAbandoned: _abandoned,
     DialplanStep: _step,
     QueueStatusSet: _status_set,
-    AgentCalled: _nothing,
-    AgentConnected: _answered,
-    AgentCompleted: _answered,
-    AgentRangNoAnswer: _nothing,
+    AgentCalled: visits.called,
+    AgentConnected: _connected,
+    AgentCompleted: _completed,
+    AgentRangNoAnswer: visits.rang_in_vain,
+    AgentDumped: visits.rang_in_vain,
     MemberChanged: _member_changed,
     MemberRemoved: _member_removed,
     LegsSnapshot: legs_snapshot,
@@ -247,6 +299,16 @@ HANDLERS: dict[type, Callable[[PbxState, Any, list[Change]], None]] = {
     LegChanged: leg_changed,
     HangupRequested: _hangup_requested,
     LegEnded: _leg_ended,
+    LegHeld: visits.held,
+    LegMoved: visits.moved,
+    Transferred: visits.transferred,
+    DialEnded: visits.dial_ended,
+    DirectoryChanged: _directory_changed,
+    EndpointsSnapshot: endpoints_snapshot,
+    ContactChanged: contact_changed,
+    PeerChanged: peer_changed,
+    TrunkChanged: trunk_changed,
+    PbxChanged: pbx_changed,
     LinkChanged: _link_changed,
     EventsMissed: _missed,
 }

@@ -3,6 +3,10 @@
 The first snapshot after a start or gap only corrects. Later ones are also a check: what differs is held as a suspect,
 for the event that explains it may be under way (seen: 5 joins and 9 leaves in 230 snapshots under load). What no event
 has explained by the next snapshot is drift and counted by kind. Own counters are never touched.
+
+Some changes have no event at all, so missing them is no fault of ours: a reload of queues.conf adds and removes queues
+and their static members in silence (16.28 and 22.10), and QueueChangePriorityCaller changes the order. These are
+counted apart, as unannounced.
 """
 
 from __future__ import annotations
@@ -10,9 +14,12 @@ from __future__ import annotations
 import msgspec
 
 from connector.acd import outcome as rules
+from connector.acd.agents import rebuild
 from connector.acd.model import PbxState, Queue, Stay
 from connector.acd.stays import decide, expire, leave
-from connector.events import Caller, Change, Member, Outcome, QueueSnapshot, QueuesSnapshot
+from connector.acd.visits import new_stay
+from connector.events import Caller, Member, Outcome, QueueSnapshot, QueuesSnapshot
+from connector.records import Derived
 
 SAME_STAY_S = 2.0
 """QueueEntry tells the wait in whole seconds; a join later than that is another stay."""
@@ -23,6 +30,11 @@ def drifted(state: PbxState, kind: str) -> None:
     state.drift[kind] = state.drift.get(kind, 0) + 1
 
 
+def unannounced(state: PbxState, kind: str) -> None:
+    """Counts one change that no event could have told."""
+    state.unannounced[kind] = state.unannounced.get(kind, 0) + 1
+
+
 def settle(state: PbxState, prefix: str, *, count: bool) -> None:
     """Ends the suspects of the last snapshot of that kind: those left are drift, unless a gap makes them worthless."""
     for suspect in [s for s in state.suspects if s[0].startswith(prefix)]:
@@ -31,7 +43,7 @@ def settle(state: PbxState, prefix: str, *, count: bool) -> None:
             drifted(state, suspect[0])
 
 
-def queues_snapshot(state: PbxState, event: QueuesSnapshot, changes: list[Change]) -> None:
+def queues_snapshot(state: PbxState, event: QueuesSnapshot, changes: list[Derived]) -> None:
     """Applies all queues as QueueStatus listed them."""
     check = state.queues_current
     for prefix in ("caller_", "member_"):
@@ -53,38 +65,39 @@ def queues_snapshot(state: PbxState, event: QueuesSnapshot, changes: list[Change
         queue.waiting = {c.uniqueid: _place(state, queue, c, event.at, changes) for c in snapshot.callers}
         for uniqueid in queue.waiting:
             state.where[uniqueid] = name
+    rebuild(state, event.at, changes)
     state.queues_current = True
     if not check and state.legs_current:
         forget_lost(state, changes)
     expire(state, event.at, changes)
 
 
-def forget_lost(state: PbxState, changes: list[Change]) -> None:
+def forget_lost(state: PbxState, changes: list[Derived]) -> None:
     """After a gap: whose channel is gone too will never be heard of again."""
     for stay in [s for s in state.leaving.values() if s.caller.uniqueid not in state.legs]:
         decide(state, stay, Outcome.UNKNOWN, changes)
 
 
-def _drop_callers(state: PbxState, queue: Queue, keep: set[str], at: float, changes: list[Change]) -> None:
+def _drop_callers(state: PbxState, queue: Queue, keep: set[str], at: float, changes: list[Derived]) -> None:
     for stay in [s for uniqueid, s in queue.waiting.items() if uniqueid not in keep]:
         leave(state, stay, at, changes)
         stay.lost = True
 
 
-def _place(state: PbxState, queue: Queue, caller: Caller, at: float, changes: list[Change]) -> Stay:
+def _place(state: PbxState, queue: Queue, caller: Caller, at: float, changes: list[Derived]) -> Stay:
     """The stay of a listed caller: the known one with its exact time of joining, or a new one."""
     stay = queue.waiting.get(caller.uniqueid)
-    if stay is not None and caller.joined_at > stay.caller.joined_at + SAME_STAY_S:  # left and joined in a gap
+    # Left and joined in a gap; without one, the PBX's clock was set.
+    if stay is not None and not state.queues_current and caller.joined_at > stay.caller.joined_at + SAME_STAY_S:
         leave(state, stay, at, changes)
         stay.lost = True
         stay = None
     open_exit = state.leaving.get(caller.uniqueid)
-    # Without a gap, what tells the exit from another queue is on its way, before the join that this list is ahead of.
-    on_its_way = state.queues_current and open_exit is not None and open_exit.queue != queue.params.name
-    if open_exit is not None and not on_its_way:
+    # Without a gap what tells the exit is on its way, before the join that this snapshot is ahead of.
+    if open_exit is not None and not state.queues_current:
         decide(state, open_exit, rules.at_rejoin(open_exit), changes)
     if stay is None:
-        return Stay(queue.params.name, caller)
+        return new_stay(state, queue.params.name, caller)
     stay.caller = msgspec.structs.replace(caller, joined_at=stay.caller.joined_at)
     return stay
 
@@ -98,22 +111,33 @@ def _member(known: Member | None, listed: Member) -> Member:
 
 def _compare(state: PbxState, listed: dict[str, QueueSnapshot]) -> None:
     suspects = state.suspects
-    # Nothing announces a queue that a reload made or took away, so these two are certain at once.
     for _ in listed.keys() - state.queues.keys():
-        drifted(state, "queue_missing")
+        unannounced(state, "queue_added")
     for _ in state.queues.keys() - listed.keys():
-        drifted(state, "queue_ghost")
+        unannounced(state, "queue_removed")
     for name in sorted(listed.keys() & state.queues.keys()):
         queue, snapshot = state.queues[name], listed[name]
         theirs = [c.uniqueid for c in snapshot.callers]
         suspects.update(("caller_missing", name, u) for u in theirs if u not in queue.waiting)
         suspects.update(("caller_ghost", name, u) for u in queue.waiting.keys() - set(theirs))
         if [u for u in queue.waiting if u in set(theirs)] != [u for u in theirs if u in queue.waiting]:
-            drifted(state, "caller_order")  # QueueChangePriorityCaller has no event
-        members = {m.interface: m for m in snapshot.members}
-        suspects.update(("member_missing", name, i) for i in members.keys() - queue.members.keys())
-        suspects.update(("member_ghost", name, i) for i in queue.members.keys() - members.keys())
-        for interface in members.keys() & queue.members.keys():
-            ours, seen = queue.members[interface], members[interface]
-            if (ours.device, ours.paused, ours.penalty) != (seen.device, seen.paused, seen.penalty):
-                suspects.add(("member_changed", name, interface))
+            unannounced(state, "caller_order")
+        _compare_members(state, name, queue.members, {m.interface: m for m in snapshot.members})
+
+
+def _compare_members(state: PbxState, queue: str, known: dict[str, Member], listed: dict[str, Member]) -> None:
+    for interface in known.keys() | listed.keys():
+        ours, seen = known.get(interface), listed.get(interface)
+        if ours is None or seen is None:
+            one = ours or seen
+            if one is not None and one.membership != "dynamic":
+                unannounced(state, "member_added" if ours is None else "member_removed")
+            else:
+                state.suspects.add(("member_missing" if ours is None else "member_ghost", queue, interface))
+        elif (ours.device, ours.paused) != (seen.device, seen.paused):
+            state.suspects.add(("member_changed", queue, interface))
+        elif ours.penalty != seen.penalty:
+            if seen.membership != "dynamic":
+                unannounced(state, "member_penalty")
+            else:
+                state.suspects.add(("member_changed", queue, interface))

@@ -74,6 +74,14 @@ class SystemInfo(msgspec.Struct, frozen=True, kw_only=True):
     entity_id: str
 
 
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A phone or trunk; `state` is online, offline or unknown."""
+
+    technology: str
+    resource: str
+    state: str = "unknown"
+
+
 class StatusInfo(msgspec.Struct, frozen=True, kw_only=True):
     """When Asterisk started and last reloaded."""
 

@@ -23,7 +23,7 @@ from connector.asterisk.ari_errors import (
     AriUnsafeSubscription,
     error_of,
 )
-from connector.asterisk.ari_models import Application, AsteriskInfo, Bridge, Channel, Module, Variable
+from connector.asterisk.ari_models import Application, AsteriskInfo, Bridge, Channel, Endpoint, Module, Variable
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Bound of one answer; a channel is about 700 bytes."""
@@ -99,6 +99,10 @@ class AriRest:
     async def info(self) -> AsteriskInfo:
         """Version and start time."""
         return await self._get("/asterisk/info", AsteriskInfo)
+
+    async def endpoints(self) -> list[Endpoint]:
+        """All endpoints of the PBX."""
+        return await self._get("/endpoints", list[Endpoint])
 
     async def modules(self) -> list[Module]:
         """All modules."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from connector.acd.apply import apply
+from connector.acd.apply import apply, tick
 from connector.acd.model import PbxState
 from connector.asterisk.ami import Ami
 from connector.asterisk.ami_model import (
@@ -29,15 +29,25 @@ from connector.asterisk.ami_model import (
 from connector.asterisk.ari import Ari, AriConnected, AriError, AriEvent, AriLost, AriOverflow, AriRefused
 from connector.asterisk.ari_models import Event as AriMessage
 from connector.asterisk.pbx_facts import RtpRange, read_rtp_range
-from connector.asterisk.snapshot import legs_snapshot, queues_snapshot
+from connector.asterisk.snapshot import endpoints_snapshot, legs_snapshot, queues_snapshot
 from connector.asterisk.translate import Malformed, translate
 from connector.bus import Bus
-from connector.events import AnyEvent, Change, EventsMissed, LinkChanged, LinkState
+from connector.events import AnyEvent, EventsMissed, LinkChanged, LinkState
+from connector.records import Derived, Published
 
 log = structlog.get_logger()
 
 RESYNC_RETRY_S = 5.0
 """Before a resync that failed on a live connection is tried again."""
+
+RESYNC_PAUSE_S = 1.0
+"""Between two resyncs; what asks for one meanwhile is served by the next."""
+
+TICK_S = 1.0
+"""How often the live state is told the time."""
+
+STRANGERS_MAX = 1_000
+"""Names of unknown queues that are remembered, so that each asks for one resync."""
 
 WITHOUT_RTP = frozenset({"Local", "Snoop", "Message", "Announcer", "Recorder", "CBAnn", "CBRec", "Bridge"})
 """Channel technologies that hold no RTP port."""
@@ -64,8 +74,7 @@ class PbxLink:
         ari: Its ARI client.
         bus: Gets every event after it was applied, then what followed from it.
         clock: Seconds since the epoch.
-        resync_interval_s: Between two snapshots while all goes well. Asterisk announces nothing of what a reload of
-            queues.conf changes (seen on 16.28 and 22.10), so only looking again finds it.
+        reconcile_s: How often the lists are read though nothing asks for it.
     """
 
     def __init__(
@@ -74,9 +83,9 @@ class PbxLink:
         pbx: str,
         ami: Ami,
         ari: Ari,
-        bus: Bus[AnyEvent | Change],
+        bus: Bus[Published],
         clock: Callable[[], float],
-        resync_interval_s: float,
+        reconcile_s: float = 600.0,
     ) -> None:
         self.pbx = pbx
         self.ami = ami
@@ -87,7 +96,7 @@ class PbxLink:
         self.asterisk_version = ""
         """As ARI tells it, for example 22.10.1; empty until read."""
         self.resyncs: Counter[str] = Counter()
-        """Snapshots asked for, by cause: connected, overflow, periodic."""
+        """Snapshots asked for, by cause: connected, overflow, reload, unknown_queue, reconcile."""
         self.malformed: Counter[str] = Counter()
         """AMI messages of ours that could not be read, by cause."""
         self.last_event_at: float | None = None
@@ -96,9 +105,11 @@ class PbxLink:
         """How much later than Asterisk's own Timestamp the last event came; 0 where it sends none."""
         self._bus = bus
         self._clock = clock
-        self._resync_interval_s = resync_interval_s
+        self._reconcile_s = reconcile_s
         self._resync_wanted = asyncio.Event()
         self._lost_at: dict[str, float] = {}
+        self._strangers: set[str] = set()
+        self._drift_logged: set[str] = set()
 
     async def run(self, consumer: AriConsumer) -> None:
         """Runs both connections until cancelled.
@@ -114,6 +125,11 @@ class PbxLink:
             tasks.create_task(self._consume_ami(), name=f"{self.pbx}-ami-items")
             tasks.create_task(self._consume_ari(consumer), name=f"{self.pbx}-ari-items")
             tasks.create_task(self._resync_when_wanted(), name=f"{self.pbx}-resync")
+            tasks.create_task(self._let_time_pass(), name=f"{self.pbx}-time")
+
+    def tell(self, event: AnyEvent) -> None:
+        """Applies an event that comes from elsewhere, such as a change of the directory."""
+        self._apply(event)
 
     @property
     def rtp_channels_up(self) -> int:
@@ -140,6 +156,7 @@ class PbxLink:
     def _take(self, item: AmiItem) -> None:
         match item:
             case AmiEvent():
+                self._notice(item)
                 event = translate(item.message, self.pbx, item.received_at)
                 self.last_event_at = item.received_at
                 if isinstance(event, Malformed):
@@ -167,6 +184,30 @@ class PbxLink:
         for fault in malformed:
             self._note_malformed(fault)
         self._apply(snapshot)
+        self._strangers -= self.state.queues.keys()
+        for kind in self.state.drift.keys() - self._drift_logged:
+            self._drift_logged.add(kind)
+            log.warning("state_drift", pbx=self.pbx, kind=kind, hint="own state was wrong and has been corrected")
+
+    def _notice(self, item: AmiEvent) -> None:
+        """Asks for the lists where an event shows that the configuration is another now.
+
+        Reload comes for `core reload` and `module reload` alone, to a login with class system. `queue reload` sends
+        nothing at all (16.28 and 22.10), so a queue that nobody knows is the first sign of it.
+        """
+        queue = item.message.get("Queue")
+        if queue is None:
+            if item.message.get("Event") == "Reload":
+                self._want_resync("reload")
+        elif (
+            queue.__class__ is str
+            and queue not in self.state.queues
+            and queue not in self._strangers
+            and self.state.queues_current
+            and len(self._strangers) < STRANGERS_MAX
+        ):
+            self._strangers.add(str(queue))
+            self._want_resync("unknown_queue")
 
     def _note_malformed(self, fault: Malformed) -> None:
         cause = str(fault.cause)
@@ -181,18 +222,19 @@ class PbxLink:
     async def _resync_when_wanted(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._resync_interval_s):
+                async with asyncio.timeout(self._reconcile_s):
                     await self._resync_wanted.wait()
             except TimeoutError:
                 if self.ami.state is not LinkState.UP:
                     continue
-                self.resyncs["periodic"] += 1
+                self.resyncs["reconcile"] += 1
             self._resync_wanted.clear()
             try:
                 # First what the bots need: a PBX without app_queue refuses the second.
                 self.rtp_range = await read_rtp_range(self.ami)
                 await self.ami.request_list("QueueStatus")
                 await self.ami.request_list("CoreShowChannels")
+                await asyncio.sleep(RESYNC_PAUSE_S)
             except (AmiError, ValueError) as error:
                 if self.ami.state is not LinkState.UP:
                     continue  # the next connect asks again
@@ -210,6 +252,7 @@ class PbxLink:
                 case AriConnected():
                     self._up("ari", f"application {self.ari.app}")
                     await self._read_version()
+                    await self._read_endpoints()
                     consumer.on_connected()
                 case AriOverflow():
                     log.warning("ari_events_dropped", pbx=self.pbx, dropped=item.dropped)
@@ -228,6 +271,15 @@ class PbxLink:
         if info.system is not None:
             self.asterisk_version = info.system.version
 
+    async def _read_endpoints(self) -> None:
+        try:
+            found = await self.ari.endpoints()
+        except AriError as error:
+            log.warning("endpoints_unknown", pbx=self.pbx, error=str(error))
+            return
+        listed = ((endpoint.technology, endpoint.resource, endpoint.state) for endpoint in found)
+        self._apply(endpoints_snapshot(listed, self.pbx, self._clock()))
+
     # -- both -----------------------------------------------------------------------------------------------------
 
     def _up(self, link: str, detail: str) -> None:
@@ -240,8 +292,17 @@ class PbxLink:
             self._lost_at[link] = self._clock()
         self._apply(LinkChanged(pbx=self.pbx, at=self._clock(), link=link, state=state, detail=detail, gap_s=gap_s))
 
+    async def _let_time_pass(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            # By Asterisk's clock as far as we know it: a deadline must not overtake the events before it.
+            self._publish(tick(self.state, self._clock() - self.event_lag_s))
+
     def _apply(self, event: AnyEvent) -> None:
         changes = apply(self.state, event)
         self._bus.publish(event)
+        self._publish(changes)
+
+    def _publish(self, changes: list[Derived]) -> None:
         for change in changes:
             self._bus.publish(change)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from connector.asterisk.translate import (
+from connector.asterisk.headers import (
     Fault,
     Malformed,
     Message,
@@ -25,6 +25,8 @@ from connector.asterisk.translate import (
 )
 from connector.events import (
     Caller,
+    Endpoint,
+    EndpointsSnapshot,
     Leg,
     LegsSnapshot,
     Member,
@@ -99,6 +101,24 @@ def legs_snapshot(messages: Iterable[Message], pbx: str, at: float) -> tuple[Leg
     return LegsSnapshot(pbx=pbx, at=at, legs=tuple(legs.values())), tuple(malformed)
 
 
+def endpoints_snapshot(found: Iterable[tuple[str, str, str]], pbx: str, at: float) -> EndpointsSnapshot:
+    """All endpoints from ARI's /endpoints.
+
+    Args:
+        found: Technology, resource and state of each.
+        pbx: Name of the PBX in the settings.
+        at: When they were asked for, seconds since the epoch.
+    """
+    return EndpointsSnapshot(
+        pbx=pbx,
+        at=at,
+        endpoints=tuple(
+            Endpoint(name=f"{technology}/{resource}", online=state.lower() == "online")
+            for technology, resource, state in found
+        ),
+    )
+
+
 def _queue(queues: dict[str, _Gathered], message: Message) -> _Gathered:
     queue = queues.get(required(message, "Queue"))
     if queue is None:  # its own QueueParams was not usable, or never came
@@ -115,8 +135,10 @@ def _params(m: Message) -> QueueParams:
         weight=integer(m, "Weight", 0),
         completed=count(m, "Completed", 0),
         abandoned=count(m, "Abandoned", 0),
-        hold_s=_seconds(m, "Holdtime"),
-        talk_s=_seconds(m, "TalkTime"),
+        hold_s=_number(m, "Holdtime"),
+        talk_s=_number(m, "TalkTime"),
+        service_level_percent=_number(m, "ServicelevelPerf"),
+        service_level2_percent=_number(m, "ServicelevelPerf2"),
     )
 
 
@@ -139,15 +161,15 @@ def _known(value: str) -> str:
     return "" if value in ("unknown", "<unknown>") else value
 
 
-def _seconds(m: Message, field_name: str) -> float:
+def _number(m: Message, field_name: str) -> float:
     value = text(m, field_name)
     try:
-        seconds = float(value or 0)
+        number = float(value or 0)
     except ValueError:
         raise Refuse(Fault.NOT_A_NUMBER, field_name) from None
-    if not math.isfinite(seconds) or seconds < 0:
+    if not math.isfinite(number) or number < 0:
         raise Refuse(Fault.NOT_A_NUMBER, field_name)
-    return seconds
+    return number
 
 
 def _duration_s(m: Message) -> int:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from connector.dialects.base import Dialect, StreamStart
-from connector.dialects.twilio import NAME as TWILIO
-from connector.dialects.twilio import Twilio
+from connector.dialects.twilio import NAME as TWILIO, Twilio
 
 DIALECTS: Mapping[str, Callable[[StreamStart], Dialect]] = MappingProxyType({TWILIO: Twilio})
 

@@ -53,6 +53,10 @@ class CallOwner(Protocol):
         """Offers another direction of the audio."""
         ...
 
+    async def refer(self, call: Call, exten: str, consulted: Call | None = None) -> None:
+        """Passes the other side on."""
+        ...
+
 
 class Call:
     """One dialog of a phone, in either direction.
@@ -136,6 +140,10 @@ class Call:
     async def unhold(self) -> None:
         """Re-INVITE with sendrecv."""
         await self._phone.reinvite(self, "sendrecv")
+
+    async def transfer(self, exten: str, consulted: Call | None = None) -> None:
+        """Passes the other side on to an extension by REFER: blind, or to the party of one's own second call."""
+        await self._phone.refer(self, exten, consulted)
 
     async def send_digits(self, digits: str) -> None:
         """Presses digits by RFC 4733."""

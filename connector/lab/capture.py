@@ -131,7 +131,7 @@ async def shift(pbx: LabAsterisk, ami: AmiRecorder) -> dict[str, object]:
             await stack.enter_async_context(Phone(port, f"agent{n}", server, source=tone_source(600)))
             for n, port in enumerate(pbx.ports.phones, start=1)
         ]
-        await _snapshot(ami, "start")
+        await take_snapshot(ami, "start")
         await _answered(caller, agents, by_agent=False)
         await _answered(caller, agents, by_agent=True)
         await ami.wait_for("Event: AgentComplete\r\n", count=2)
@@ -144,7 +144,7 @@ async def shift(pbx: LabAsterisk, ami: AmiRecorder) -> dict[str, object]:
 
         abandons = await caller.call("support")
         await ami.wait_for("Event: QueueCallerJoin\r\n", count=4)
-        await _snapshot(ami, "waiting")
+        await take_snapshot(ami, "waiting")
         await abandons.hang_up()
         await ami.wait_for("Event: QueueCallerAbandon\r\n", count=2)
 
@@ -165,7 +165,7 @@ async def shift(pbx: LabAsterisk, ami: AmiRecorder) -> dict[str, object]:
         await ami.wait_for("Event: QueueMemberPenalty\r\n")
         taken = await (await caller.call("support")).wait_answered()  # agents 1 and 2 are busy
         await ami.wait_for("Event: AgentConnect\r\n", count=3)
-        await _snapshot(ami, "talking")
+        await take_snapshot(ami, "talking")
         await taken.hang_up()
         await ami.wait_for("Event: AgentComplete\r\n", count=3)
         await pbx.cli("queue remove member Local/answer@agents/n from support")
@@ -186,18 +186,24 @@ async def shift(pbx: LabAsterisk, ami: AmiRecorder) -> dict[str, object]:
         await caller.call("support")
         await ami.wait_for("Event: QueueCallerJoin\r\n", count=joins + 1)
         await _quiet(pbx)
-        await _snapshot(ami, "end")
-        facts: dict[str, object] = {
-            "asterisk": pbx.version,
-            "queues": parse_queue_show(await pbx.cli("queue show")),
-            "queue_log": queue_log_counts(pbx.queue_log.read_text()),
-            "channels": [line.split("!")[0] for line in (await pbx.cli("core show channels concise")).splitlines()],
-        }
+        await take_snapshot(ami, "end")
+        facts = await facts_of(pbx)
         await ami.close()  # before the phones hang up, so that the recording ends at the quiet moment
         return facts
 
 
-async def _snapshot(ami: AmiRecorder, name: str) -> None:
+async def facts_of(pbx: LabAsterisk) -> dict[str, object]:
+    """What Asterisk itself says of its queues and channels."""
+    return {
+        "asterisk": pbx.version,
+        "queues": parse_queue_show(await pbx.cli("queue show")),
+        "queue_log": queue_log_counts(pbx.queue_log.read_text()),
+        "channels": [line.split("!")[0] for line in (await pbx.cli("core show channels concise")).splitlines()],
+    }
+
+
+async def take_snapshot(ami: AmiRecorder, name: str) -> None:
+    """Asks for both lists, so that they stand in the recording."""
     await ami.ask("QueueStatus", ActionID=f"queues-{name}")
     await ami.ask("CoreShowChannels", ActionID=f"channels-{name}")
 
@@ -241,28 +247,38 @@ async def record(rootfs: Path | None, out: Path, *, first_port: int, last_port: 
             facts = await shift(pbx, ami)
         finally:
             await ami.close()
-        for secret in (pbx.ami_secret, pbx.ari_password):
-            if secret.encode() in ami.data:
-                raise RuntimeError("the recording holds a secret; it is not written")
-    return _write(out, f"{pbx.version.split('.')[0]}-shift", bytes(ami.data), facts)
+        return write(out, "shift", pbx, ami, facts)
 
 
-def _write(out: Path, name: str, data: bytes, facts: dict[str, object]) -> Path:
+def write(out: Path, name: str, pbx: LabAsterisk, ami: AmiRecorder, facts: dict[str, object]) -> Path:
+    """Writes a recording and what belongs to it.
+
+    Raises:
+        RuntimeError: A secret is in it.
+    """
+    for secret in (pbx.ami_secret, pbx.ari_password):
+        if secret.encode() in ami.data:
+            raise RuntimeError("the recording holds a secret; it is not written")
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{name}.bin"
-    path.write_bytes(data)
+    path = out / f"{pbx.version.split('.')[0]}-{name}.bin"
+    path.write_bytes(ami.data)
     path.with_suffix(".json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(description: str | None) -> argparse.Namespace:
+    """Command line of a recording."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("rootfs", type=Path, help="root file system, as scripts/rootfs prints it")
     parser.add_argument("out", type=Path, nargs="?", default=Path("tests/fixtures/ami"))
     parser.add_argument("--first-port", type=int, default=20000)
     parser.add_argument("--last-port", type=int, default=29999)
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs the shift and records it."""
+    given = arguments(__doc__)
     print(asyncio.run(record(given.rootfs, given.out, first_port=given.first_port, last_port=given.last_port)))
 
 

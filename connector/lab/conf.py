@@ -187,10 +187,12 @@ documentation_language = en_US
 
 
 def _pjsip(ports: LabPorts) -> str:
-    # Every phone is on 127.0.0.1, so who calls in is identified by address alone and keeps its From as caller id.
+    # Every phone is on 127.0.0.1: who calls in as agentN is that endpoint, everybody else is identified by address
+    # and keeps its From as caller id.
     text = f"""[global]
 type = global
 user_agent = lab
+endpoint_identifier_order = username,ip,anonymous
 [lab-udp]
 type = transport
 protocol = udp

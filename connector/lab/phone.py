@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from connector.lab import sip
 from connector.lab.call import Answer, Call, CallFailed, OnInvite, Reject, RingForever
@@ -189,6 +190,27 @@ class Phone(UserAgent):
             raise CallFailed(call.peer, final.status if final else 0)
         self._ack(call, invite, final)
         self._take_sdp(call, final.body)
+
+    async def refer(self, call: Call, exten: str, consulted: Call | None = None) -> None:
+        """Passes the other side on (RFC 3515), to replace one's own call to the new party if there is one (RFC 3891).
+
+        Args:
+            call: Whose other side is passed on.
+            exten: To whom.
+            consulted: One's own call to that party; without it the transfer is blind.
+
+        Raises:
+            CallFailed: The PBX refused.
+        """
+        replaces = ""
+        if consulted is not None:
+            tags = f";to-tag={sip.tag(consulted._remote)};from-tag={sip.tag(consulted._local)}"
+            replaces = f"?Replaces={quote(consulted.call_id + tags, safe='')}"
+        refer = self._request(call, "REFER")
+        refer.headers.append(("Refer-To", f"<sip:{exten}@{self.server[0]}:{self.server[1]}{replaces}>"))
+        final = await self.transact(refer)
+        if final is None or final.status >= 300:
+            raise CallFailed(exten, final.status if final else 0)
 
     # -- being called ---------------------------------------------------------------------------------------------
 

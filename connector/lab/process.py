@@ -54,6 +54,7 @@ class ConnectorProcess:
         self.settings: dict[str, Any] = {
             "http": {"port": http_port},
             "media": {"bind_port": rtp_port},
+            "store": {"directory": str(next(iter(pbxs.values())).folder / f"history-{http_port}")},
             "pbx": {
                 name: {
                     "ami": {"port": pbx.ami_port, "username": pbx.ami_user, "secret": pbx.ami_secret},

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from connector.asterisk.ari import Ari, AriError
@@ -21,6 +22,7 @@ from connector.asterisk.pbx_facts import RtpRange
 from connector.config import PbxSettings, ProfileSettings, Settings
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
+from connector.records import StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.sweep import Leftovers, find_leftovers
 from connector.streams.voicebot import BotCall, VoicebotCall, hand_back
@@ -62,6 +64,8 @@ class StreamManager:
         new_id: Callable[[str], str],
         is_ours: Callable[[str], bool],
         monotonic: Callable[[], float],
+        clock: Callable[[], float],
+        publish: Callable[[StreamRecord], None],
     ) -> None:
         self.pbx = pbx
         self._settings = settings
@@ -73,6 +77,8 @@ class StreamManager:
         self._new_id = new_id
         self._is_ours = is_ours
         self._monotonic = monotonic
+        self._clock = clock
+        self._publish = publish
         self._by_caller: dict[str, VoicebotCall] = {}
         self._by_media: dict[str, VoicebotCall] = {}
         self._stopping = asyncio.Event()
@@ -184,6 +190,7 @@ class StreamManager:
 
     async def _run_call(self, call: VoicebotCall) -> None:
         bot_call = call.call
+        started_at = self._clock()
         with structlog.contextvars.bound_contextvars(
             pbx=self.pbx, call_id=bot_call.call_id, stream_id=bot_call.stream_id
         ):
@@ -195,6 +202,20 @@ class StreamManager:
                 del self._by_media[call.media_channel_id]
             log.info("stream_ended", profile=bot_call.profile, cause=ending.cause.value, detail=ending.detail)
             self._counters.ended(self.pbx, bot_call.profile, ending.cause.value, ending.setup_s)
+            self._publish(
+                StreamRecord(
+                    pbx=self.pbx,
+                    at=self._clock(),
+                    stream_id=bot_call.stream_id,
+                    uniqueid=bot_call.channel_id,
+                    profile=bot_call.profile,
+                    cause=ending.cause.value,
+                    detail=ending.detail,
+                    started_at=started_at,
+                    setup_s=ending.setup_s,
+                    stats={} if ending.stats is None else msgspec.to_builtins(ending.stats),
+                )
+            )
 
     def _refuse(self, channel_id: str, profile: str, refusal: Refusal, **context: str) -> None:
         log.warning("call_refused", pbx=self.pbx, call_id=f"{self.pbx}:{channel_id}", refusal=refusal.value, **context)

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from connector import __version__
 from connector.acd.model import Queue
 from connector.asterisk.link import PbxLink
-from connector.events import CallOutcome, DeviceState, LinkState, Outcome
+from connector.events import AgentCompleted, CallOutcome, DeviceState, LinkState, Outcome
 from connector.media import counters as media
 from connector.media.engine import MediaEngine
 
@@ -80,8 +80,12 @@ class StreamCounters:
         self._swept.labels(pbx, kind).inc()
 
 
+TALK_BUCKETS_S = (5, 15, 30, 60, 120, 180, 300, 450, 600, 900, 1800, 3600)
+"""Asterisk tells whole seconds; most conversations last minutes."""
+
+
 class QueueWaits:
-    """Observes how long callers waited."""
+    """Observes how long callers waited, and how long they talked then."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waits = Histogram(
@@ -91,12 +95,21 @@ class QueueWaits:
             buckets=WAIT_BUCKETS_S,
             registry=registry,
         )
+        self._talks = Histogram(
+            "connector_queue_talk_seconds",
+            "Conversations with the agent who answered, until one of them hung up or passed the other on.",
+            ("pbx", "queue"),
+            buckets=TALK_BUCKETS_S,
+            registry=registry,
+        )
 
     def on_event(self, event: object) -> None:
-        """Takes the bus; only outcomes matter here."""
+        """Takes the bus; only outcomes and ends of conversations matter here."""
         if isinstance(event, CallOutcome):
             answered = "yes" if event.outcome is Outcome.ANSWERED else "no"
             self._waits.labels(event.pbx, event.queue, answered).observe(event.wait_s)
+        elif isinstance(event, AgentCompleted):
+            self._talks.labels(event.pbx, event.queue).observe(event.talk_s)
 
 
 class LiveCollector(Collector):
@@ -152,6 +165,9 @@ class LiveCollector(Collector):
         malformed = _counter("connector_ami_malformed", "AMI messages that could not be read.", "pbx", "cause")
         resyncs = _counter("connector_resyncs", "Snapshots asked for.", "pbx", "cause")
         drift = _counter("connector_state_drift", "Own state proved wrong by a snapshot.", "pbx", "kind")
+        unannounced = _counter(
+            "connector_state_unannounced", "Changes that only a snapshot showed, for want of an event.", "pbx", "kind"
+        )
         calls = _gauge("connector_calls", "Calls on the PBX.", "pbx")
         channels = _gauge("connector_channels", "Channels on the PBX.", "pbx")
         for pbx in self._links:
@@ -174,6 +190,7 @@ class LiveCollector(Collector):
             _add_all(malformed, pbx.pbx, pbx.malformed)
             _add_all(resyncs, pbx.pbx, pbx.resyncs)
             _add_all(drift, pbx.pbx, pbx.state.drift)
+            _add_all(unannounced, pbx.pbx, pbx.state.unannounced)
             calls.add_metric((pbx.pbx,), len(pbx.state.calls))
             channels.add_metric((pbx.pbx,), len(pbx.state.legs))
         yield from (
@@ -189,6 +206,7 @@ class LiveCollector(Collector):
             malformed,
             resyncs,
             drift,
+            unannounced,
             calls,
             channels,
         )
@@ -211,8 +229,11 @@ class LiveCollector(Collector):
                 for state, count in states.items():
                     members.add_metric((*key, state.value), count)
                 paused.add_metric(key, sum(member.paused for member in queue.members.values()))
+            # Of queues that are gone too: a counter never goes back.
+            for name in dict.fromkeys((*pbx.state.queues, *pbx.state.outcomes)):
+                counts = pbx.state.outcomes.get(name, {})
                 for outcome in Outcome:
-                    outcomes.add_metric((*key, outcome.value), pbx.state.outcomes.get(name, {}).get(outcome, 0))
+                    outcomes.add_metric((pbx.pbx, name, outcome.value), counts.get(outcome, 0))
         yield from (waiting, longest, members, paused, outcomes)
 
     def _collect_streams(self) -> Iterable[Metric]:

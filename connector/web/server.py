@@ -1,4 +1,4 @@
-"""The HTTP side: `/metrics`, `/healthz`, `/readyz`, `/api/v1/state` and a live page at `/`.
+"""The HTTP side: `/metrics`, `/healthz`, `/readyz`, a live page at `/`, and the API below `/api/v1`.
 
 `/healthz` answers for this process alone, `/readyz` for what it needs: a restart mends the first, not the second.
 """
@@ -17,8 +17,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from connector.config import HttpSettings
+from connector.web.guard import guard
+from connector.web.push.socket import LiveSocket
+from connector.web.rest.api import Api
+from connector.web.rest.problems import as_problems
 
 log = structlog.get_logger()
+
+BODY_MAX_BYTES = 65_536
+"""Of a request."""
 
 STATIC = Path(__file__).parent / "static"
 
@@ -44,6 +51,8 @@ class Web:
         registry: The metrics.
         state: The live state as plain values.
         not_ready: What is missing, a sentence each; empty when everything is there.
+        api: The API; None serves the state alone.
+        live: The live connection, if there is one.
     """
 
     def __init__(
@@ -53,11 +62,15 @@ class Web:
         registry: CollectorRegistry,
         state: Callable[[], dict[str, Any]],
         not_ready: Callable[[], list[str]],
+        api: Api | None = None,
+        live: LiveSocket | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._state = state
         self._not_ready = not_ready
+        self._api = api
+        self._live = live
 
     @property
     def url(self) -> str:
@@ -74,7 +87,7 @@ class Web:
         Raises:
             PortTaken: The address cannot be bound.
         """
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
             try:
@@ -90,14 +103,22 @@ class Web:
         finally:
             await runner.cleanup()
 
-    def _application(self) -> web.Application:
-        application = web.Application(middlewares=[_with_headers])
+    def application(self) -> web.Application:
+        """All routes, behind the guard."""
+        application = web.Application(
+            middlewares=[_with_headers, as_problems, guard(self._settings)], client_max_size=BODY_MAX_BYTES
+        )
         application.router.add_get("/", self._page)
         application.router.add_static("/static", STATIC)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/api/v1/state", self._live_state)
+        if self._api is not None:
+            self._api.add_to(application.router)
+        else:
+            application.router.add_get("/api/v1/state", self._live_state)
+        if self._live is not None:
+            self._live.add_to(application)
         return application
 
     async def _page(self, _request: web.Request) -> web.StreamResponse:
@@ -128,5 +149,6 @@ async def _with_headers(request: web.Request, handler: Callable[[web.Request], A
     except web.HTTPException as error:
         error.headers.update(HEADERS)
         raise
-    response.headers.update(HEADERS)
+    if not response.prepared:  # a WebSocket has sent them
+        response.headers.update(HEADERS)
     return response

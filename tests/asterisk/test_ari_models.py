@@ -19,7 +19,7 @@ from connector.asterisk.ari_models import EVENT_TYPES, Application, AsteriskInfo
 from connector.asterisk.ari_rest import AriRest
 from connector.lab.asterisk import LabAsterisk
 
-RESOURCES = ("events", "channels", "bridges", "applications", "asterisk")
+RESOURCES = ("events", "channels", "bridges", "applications", "asterisk", "endpoints")
 SCALARS: dict[Any, set[str]] = {
     str: {"string"},
     int: {"int", "long"},

@@ -288,4 +288,4 @@ async def test_what_a_reload_changed_is_found_though_asterisk_announces_nothing(
     await floor.pbx.cli("queue reload all")
     await until_queues_agree(floor.pbx, floor.connector)
     assert "fresh" not in {queue["name"] for queue in (await floor.connector.pbx())["queues"]}
-    assert await floor.connector.metric("connector_resyncs_total", pbx="main", cause="periodic") > 0
+    assert await floor.connector.metric("connector_resyncs_total", pbx="main", cause="reconcile") > 0

@@ -14,17 +14,23 @@ FLOORS = [
     ["check"],
     ["app"],
     ["lab"],
+    ["top"],
     ["web"],
     ["streams"],
     ["telemetry"],
     ["asterisk"],
     ["media"],
     ["acd"],
+    ["store"],
     ["bus"],
     ["audio", "dialects"],
+    ["records"],
     ["events"],
+    ["telephony"],
     ["logs"],
     ["config"],
+    ["config_web", "config_people", "config_store"],
+    ["config_types"],
 ]
 """Top to bottom."""
 

@@ -4,7 +4,14 @@
 
 const PERIOD_MS = 1000;
 const STALE_AFTER_MS = 3500;
+// With http.token set, the page is opened once as /#token=...; a fragment is not sent to any server.
+const offered = new URLSearchParams(location.hash.slice(1)).get("token");
+if (offered) {
+  sessionStorage.setItem("token", offered);
+  history.replaceState(null, "", location.pathname);
+}
 let shownAt = 0;
+let refused = false;
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -100,7 +107,10 @@ function pbx(name, view, now) {
 
 async function refresh() {
   try {
-    const answer = await fetch("/api/v1/state", { cache: "no-store" });
+    const token = sessionStorage.getItem("token");
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const answer = await fetch("/api/v1/state", { cache: "no-store", headers });
+    refused = answer.status === 401;
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const state = await answer.json();
     const live = document.getElementById("live");
@@ -118,6 +128,7 @@ function freshness() {
   const line = document.getElementById("freshness");
   line.className = stale ? "bad" : "";
   if (!stale) line.textContent = "live";
+  else if (refused) line.textContent = "a token is needed: open this page as /#token=…";
   else line.textContent = shownAt
     ? `no answer since ${new Date(shownAt).toLocaleTimeString()}: these numbers are old`
     : "no answer yet";

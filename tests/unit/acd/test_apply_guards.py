@@ -8,7 +8,8 @@ import msgspec
 
 from connector.acd import stays
 from connector.acd.apply import HANDLERS, apply
-from connector.acd.model import PbxState, encode, to_jsonable
+from connector.acd.model import PbxState
+from connector.acd.plain import encode, to_jsonable
 from connector.events import (
     AgentCompleted,
     AgentConnected,
@@ -20,7 +21,6 @@ from connector.events import (
     CallerLeft,
     CallOutcome,
     CallStarted,
-    Change,
     DeviceState,
     DialplanStep,
     EventsMissed,
@@ -42,6 +42,7 @@ from connector.events import (
     QueueStatus,
     QueueStatusSet,
 )
+from connector.records import CallRecord, Derived
 
 HERE = "q,support,1"
 
@@ -133,11 +134,11 @@ def link(state: LinkState, at: float, gap_s: float = 0.0) -> LinkChanged:
     return LinkChanged(pbx="main", at=at, link="ami", state=state, detail="", gap_s=gap_s)
 
 
-def run(state: PbxState, *stream: AnyEvent) -> list[Change]:
+def run(state: PbxState, *stream: AnyEvent) -> list[Derived]:
     return [change for event in stream for change in apply(state, event)]
 
 
-def verdicts(changes: list[Change]) -> list[tuple[str, Outcome]]:
+def verdicts(changes: list[Derived]) -> list[tuple[str, Outcome]]:
     return [(c.uniqueid, c.outcome) for c in changes if isinstance(c, CallOutcome)]
 
 
@@ -371,10 +372,12 @@ def test_a_snapshot_ahead_of_the_join_is_no_drift() -> None:
 def test_what_no_event_explains_is_drift() -> None:
     state = PbxState("main")
     busy = member(device=DeviceState.BUSY)
-    run(state, queues(members=(member(), member("PJSIP/gone"))), join("ghost"))
-    run(state, queues(caller("missed"), at=1.0, members=(busy, member("PJSIP/new"))))
+    new = msgspec.structs.replace(member("PJSIP/new"), membership="dynamic")
+    gone = msgspec.structs.replace(member("PJSIP/gone"), membership="dynamic")
+    run(state, queues(members=(member(), gone)), join("ghost"))
+    run(state, queues(caller("missed"), at=1.0, members=(busy, new)))
     assert state.drift == {}
-    run(state, queues(caller("missed"), at=2.0, members=(busy, member("PJSIP/new"))))
+    run(state, queues(caller("missed"), at=2.0, members=(busy, new)))
     assert state.drift == {
         "caller_ghost": 1,
         "caller_missing": 1,
@@ -382,15 +385,33 @@ def test_what_no_event_explains_is_drift() -> None:
         "member_ghost": 1,
         "member_missing": 1,
     }
+    assert state.unannounced == {}
 
 
-def test_order_and_queues_that_differ_are_drift() -> None:
+def test_a_penalty_that_no_event_explains_is_drift_of_a_dynamic_member() -> None:
+    for membership, drift in (("dynamic", {"member_changed": 1}), ("static", {}), ("realtime", {})):
+        state = PbxState("main")
+        before = msgspec.structs.replace(member(), membership=membership)
+        after = msgspec.structs.replace(before, penalty=7)
+        run(state, *(queues(at=at, members=(m,)) for at, m in ((0.0, before), (1.0, after), (2.0, after))))
+        assert state.drift == drift
+        assert state.unannounced == ({} if drift else {"member_penalty": 1})
+
+
+def test_what_has_no_event_is_no_drift() -> None:
     state = PbxState("main")
     run(state, queues(caller("a", 1), caller("b", 2)), queues(caller("b", 1), caller("a", 2), at=1.0))
     assert waiting(state) == [("b", 1), ("a", 2)]
-    run(state, queues(at=2.0, name="sales"))
+    run(state, queues(at=2.0, members=(member("PJSIP/new"),)), queues(at=3.0), queues(at=4.0, name="sales"))
     assert list(state.queues) == ["sales"]
-    assert (state.drift["caller_order"], state.drift["queue_ghost"], state.drift["queue_missing"]) == (1, 1, 1)
+    assert state.unannounced == {
+        "caller_order": 1,
+        "member_added": 1,
+        "member_removed": 1,
+        "queue_added": 1,
+        "queue_removed": 1,
+    }
+    assert "member_ghost" not in state.drift
 
 
 def test_the_first_snapshot_after_a_gap_is_no_drift() -> None:
@@ -501,7 +522,10 @@ def test_a_call_lives_from_its_first_leg_to_its_last() -> None:
     state = PbxState("main")
     changes = run(state, started("a"), started("b", "a"), started("b", "a"), ended("a"), ended("a"))
     assert [type(c) for c in changes] == [CallStarted]
-    assert run(state, ended("b")) == [CallEnded(pbx="main", at=9.0, linkedid="a")]
+    over, record = run(state, ended("b"))
+    assert over == CallEnded(pbx="main", at=9.0, linkedid="a")
+    assert isinstance(record, CallRecord)
+    assert (record.linkedid, record.at, record.legs, record.visits) == ("a", 9.0, 2, ())
     assert (state.calls, state.legs) == ({}, {})
 
 

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from connector.acd.apply import apply
-from connector.acd.model import PbxState, encode
+from connector.acd.apply import apply, tick
+from connector.acd.figures import Figures
+from connector.acd.model import PbxState
+from connector.acd.plain import encode
 from connector.asterisk.replay import events
 from connector.asterisk.translate import Malformed
-from connector.events import AnyEvent, LegsSnapshot, Outcome, QueueSnapshot, QueuesSnapshot
+from connector.events import (
+    AgentChanged,
+    AnyEvent,
+    CallStarted,
+    EventsMissed,
+    LegsSnapshot,
+    Outcome,
+    QueueSnapshot,
+    QueuesSnapshot,
+    TalkEnded,
+)
+from connector.records import AgentInterval, AgentState, CallRecord, Derived
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "ami"
-RECORDINGS = ["22-shift", "16-shift", "22-exits", "16-exits"]
+RECORDINGS = ["22-shift", "16-shift", "22-exits", "16-exits", "22-people", "16-people"]
 
 
 @cache
@@ -51,6 +64,24 @@ def check(state: PbxState) -> None:
     assert {u for call in state.calls.values() for u in call.legs} == state.legs.keys()
     assert all(call.legs for call in state.calls.values())
     assert all(state.legs[u].leg.linkedid == call.linkedid for call in state.calls.values() for u in call.legs)
+    check_people(state)
+
+
+def check_people(state: PbxState) -> None:
+    """Each member, channel and conversation has one person, and both sides know it."""
+    members = [(name, interface) for name, queue in state.queues.items() for interface in queue.members]
+    assert sorted(key for agent in state.agents.values() for key in agent.members) == sorted(members)
+    legs = {u: agent.id for agent in state.agents.values() for u in agent.legs}
+    assert legs == {u: track.agent for u, track in state.legs.items() if track.agent}
+    talks = {u: visit for agent in state.agents.values() for u, visit in agent.talks.items()}
+    assert talks == {u: visit for u, visit in state.talks.items() if visit.agent in state.agents}
+    assert all(visit.talking for visit in state.talks.values())
+    for agent in state.agents.values():
+        assert set(agent.ringing) <= state.where.keys()
+        assert (agent.wrapping is None) or agent.wrapping.wraps
+    for call in (*state.calls.values(), *state.ending.values()):
+        assert all(visit.call is call for visit in call.visits)
+    assert not state.calls.keys() & state.ending.keys()
 
 
 def seen(state: PbxState) -> Any:
@@ -180,3 +211,91 @@ def test_who_comes_later_sees_the_same(data: st.DataObject, name: str) -> None:
         k: v for k, v in seen(plain).items() if v != ([], [])
     }
     assert state.calls.keys() == plain.calls.keys()
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------
+
+
+def tell(stream: list[AnyEvent] | tuple[AnyEvent, ...]) -> tuple[PbxState, list[Derived]]:
+    state = PbxState("main", default_wrap_up_s=0.7)
+    changes = [change for event in stream for change in apply(state, event)]
+    return state, changes + tick(state, stream[-1].at + 60.0)
+
+
+def check_told(state: PbxState, changes: list[Derived]) -> None:
+    """Intervals do not overlap, nothing ends twice, and the figures are the state's own counts."""
+    figures = Figures("main")
+    ends: dict[str, float] = {}
+    records = Counter(change.linkedid for change in changes if isinstance(change, CallRecord))
+    assert records <= Counter(change.linkedid for change in changes if isinstance(change, CallStarted))
+    for change in changes:
+        figures.take(change)
+        if isinstance(change, AgentInterval):
+            assert ends.get(change.agent, change.started_at) <= change.started_at < change.at
+            ends[change.agent] = change.at
+        elif isinstance(change, AgentChanged) and not change.state:
+            ends.pop(change.agent, None)  # forgotten
+        elif isinstance(change, TalkEnded):
+            assert 0 <= change.hold_s <= change.talk_s + 1e-6
+    now = max((change.at for change in changes), default=0.0)
+    for name, counts in state.outcomes.items():
+        if name in state.queues:
+            today = figures.view(state, now)["queues"][name]["today"]
+            assert {outcome: today[outcome.value] for outcome in counts} == counts
+    assert not any(visit.wraps or visit.hung_up_at for visit in state.talks.values())
+    assert not state.deadlines
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_every_event_twice_tells_everything_once(name: str) -> None:
+    stream = recorded(name)
+    state, changes = tell(stream)
+    check_told(state, changes)
+    assert tell([event for event in stream for _ in range(2)])[1] == changes
+
+
+@given(data=st.data(), name=st.sampled_from(RECORDINGS))
+@settings(max_examples=30, deadline=None)
+def test_disturbed_order_tells_nothing_impossible(data: st.DataObject, name: str) -> None:
+    stream = list(recorded(name))
+    for at in data.draw(st.lists(st.integers(0, len(stream) - 2), max_size=40)):
+        if data.draw(st.booleans()):
+            stream[at], stream[at + 1] = stream[at + 1], stream[at]
+        else:
+            stream.insert(at, stream[at])
+    check_told(*tell(stream))
+
+
+@given(data=st.data(), name=st.sampled_from(RECORDINGS))
+@settings(max_examples=30, deadline=None)
+def test_a_snapshot_on_time_tells_nothing(data: st.DataObject, name: str) -> None:
+    stream = without_lists(name)
+    at = data.draw(st.integers(2, len(stream) - 1))
+    queues, legs = snapshots_of(fold(stream[:at]), stream[at - 1].at)
+    with_lists = [*stream[:at], queues, legs, *stream[at:]]
+    assert tell(with_lists)[1] == tell(stream)[1]
+
+
+@given(data=st.data(), name=st.sampled_from(RECORDINGS))
+@settings(max_examples=30, deadline=None)
+def test_after_a_gap_the_people_are_what_they_are(data: st.DataObject, name: str) -> None:
+    """Whatever was missed: after both lists everybody's state is as if nothing had been, but for who is on hold.
+
+    No list of Asterisk's tells that.
+    """
+    stream = without_lists(name)
+    begin = data.draw(st.integers(2, len(stream) - 1))
+    end = data.draw(st.integers(begin, len(stream)))
+    queues, legs = snapshots_of(fold(stream[:end]), stream[end - 1].at)
+    missed = EventsMissed(pbx="main", at=stream[end - 1].at, dropped=end - begin)
+    state, changes = tell([*stream[:begin], missed, queues, legs, *stream[end:]])
+    check_told(state, changes)
+    plain = tell(stream)[0]
+    assert on_call_or(state) == on_call_or(plain)
+
+
+def on_call_or(state: PbxState) -> dict[str, tuple[AgentState, str]]:
+    return {
+        agent.id: (AgentState.ON_CALL if agent.state is AgentState.ON_HOLD else agent.state, agent.reason)
+        for agent in state.agents.values()
+    }

@@ -1,6 +1,5 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from connector.asterisk.ami_model import AmiBadValue, AmiCounter, AmiLimits
 from connector.asterisk.ami_wire import MAX_HEADERS, Framer, NotAmi, Value, check_action

@@ -1,8 +1,7 @@
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from connector.asterisk.ids import Kind, ObjectId, check_name, make_id, parse_id
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from panoramisk.message import Message as PanoramiskMessage
 
 from connector.asterisk.replay import events, messages
 from connector.asterisk.translate import EVENT_NAMES, Fault, Malformed, Message, translate
 from connector.events import (
+    AgentCompleted,
     AgentConnected,
     AgentRangNoAnswer,
     AnyEvent,
@@ -145,7 +145,7 @@ def test_what_is_not_ours() -> None:
     for message in (
         {},
         {"Response": "Success"},
-        {"Event": "FullyBooted"},
+        {"Event": "RTCPSent"},
         {"Event": ["Hangup", "Hangup"]},
         {"Event": ""},
     ):
@@ -199,6 +199,13 @@ def test_no_message_raises(name: str, changed: dict[int, Any]) -> None:
     for at, value in changed.items():
         message[fields[at % len(fields)]] = value
     translate(message, "main", 0.0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_end_of_a_conversation_may_come_without_the_callers_channel(version: str) -> None:
+    ended = [event for event in recorded(f"{version}-complete-bare") if isinstance(event, AgentCompleted)]
+    assert sum(not event.uniqueid for event in ended) == 2
+    assert all(event.interface and event.queue and event.reason for event in ended)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

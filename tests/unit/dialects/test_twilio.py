@@ -5,8 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from connector.dialects import registry
 from connector.dialects.base import BotAudio, BotClear, BotMark, RejectCause, Rejected, StreamStart

@@ -1,7 +1,6 @@
 import struct
 
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from connector.media.rtp import (
     MAX_DATAGRAM_BYTES,

@@ -1,5 +1,4 @@
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from connector.media.rtp import RtpPacket, uint16, uint32
 from connector.media.timeline import Frame, Timeline

@@ -28,6 +28,7 @@ from connector.asterisk.pbx_facts import RtpRange
 from connector.config import Settings
 from connector.media.control import Address, EndCause, OpenStream, StreamEnded, StreamStats
 from connector.media.engine import MediaEngine, StreamFailed
+from connector.records import StreamRecord
 from connector.streams.admission import Admission
 from connector.streams.manager import StreamManager
 from connector.telemetry.metrics import StreamCounters
@@ -284,6 +285,7 @@ async def scene() -> AsyncIterator[Scene]:
     ari, engine, admission, view = FakeAri(), FakeEngine(), Admission(node_limit=2), View(RtpRange(10_000, 10_999))
     registry = CollectorRegistry()
     numbers = itertools.count()
+    published: list[StreamRecord] = []
     manager = StreamManager(
         pbx="main",
         settings=settings,
@@ -292,6 +294,8 @@ async def scene() -> AsyncIterator[Scene]:
         admission=admission,
         view=view,
         counters=StreamCounters(registry),
+        publish=published.append,
+        clock=asyncio.get_running_loop().time,
         new_id=lambda kind: f"connector-node1-{kind}-{next(numbers)}",
         is_ours=lambda item: item.startswith("connector-node1-"),
         monotonic=asyncio.get_running_loop().time,

@@ -22,7 +22,8 @@ from connector.asterisk.pbx_facts import RtpRange
 from connector.asterisk.replay import events, messages
 from connector.asterisk.translate import Malformed
 from connector.config import Settings
-from connector.events import LinkState
+from connector.events import LinkState, Outcome
+from connector.web.hooks.sender import Verdict
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "metrics.md"
@@ -39,6 +40,7 @@ NOBODY = {"", "unknown", "<unknown>"}
 SETTINGS = {
     "pbx": {"main": {"ami": {"secret": "not used"}, "ari": {"password": "not used"}}},
     "profile": {"echo": {"url": "ws://127.0.0.1:1/"}},
+    "webhook": {"desk": {"url": "https://desk.example/hook", "secret": "x" * 32}},
 }
 
 
@@ -61,6 +63,11 @@ def filled(recordings: Iterable[str] = RECORDINGS) -> CollectorRegistry:
     counters.refused("main", "echo", "full")
     counters.ended("main", "echo", "caller_hung_up", 0.1)
     counters.swept("main", "bridge")
+    writer = connector.store.writer.stats
+    writer.written["calls"] += 1
+    writer.dropped["spool_full"] += 1
+    writer.pruned["calls"] += 1
+    connector._hooks.stats["desk"].attempts[Verdict.DELIVERED] += 1
     return connector._registry
 
 
@@ -100,7 +107,7 @@ async def test_names_follow_the_conventions() -> None:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name), family.name
         assert not re.search(r"_(ms|us|s|sec|kb|mb|minutes|milliseconds|percent)$", family.name), family.name
         assert not family.name.endswith(("_count", "_sum", "_bucket", "_total")), family.name
-        assert family.documentation, family.name
+        assert family.documentation.endswith("."), family.name
 
 
 def identities(recording: Path) -> set[str]:
@@ -157,6 +164,13 @@ async def test_a_name_from_the_pbx_cannot_break_the_exposition() -> None:
         if sample.name == "connector_queue_callers_waiting"
     }
     assert waiting == set(names)
+
+
+async def test_a_queue_that_is_gone_keeps_its_counts() -> None:
+    connector = Connector(Settings.model_validate(SETTINGS))
+    connector._links["main"].state.outcomes["gone"] = {Outcome.ANSWERED: 3}
+    labels = {"pbx": "main", "queue": "gone", "outcome": "answered"}
+    assert connector._registry.get_sample_value("connector_queue_calls_total", labels) == 3
 
 
 def write() -> None:

@@ -1,0 +1,384 @@
+"""What a contact centre is measured by, per queue and per person: counted from what the live state derives.
+
+The live state tells each thing once, however often Asterisk's events come; so do these counts, and a snapshot, a
+reload or a restart of Asterisk changes none of them. Formulas and whose they are: docs/figures.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from connector.acd.buckets import Day, Numbers, Tally, mean, share
+from connector.acd.model import PbxState, Queue
+from connector.config_people import QueueSettings
+from connector.events import CallOutcome, Outcome, RangInVain, TalkEnded, WrapUpEnded
+from connector.records import AgentInterval, AgentState, CallRecord
+
+OUTCOMES = tuple(Outcome)
+STATES = tuple(AgentState)
+_OUTCOME = {outcome: n for n, outcome in enumerate(OUTCOMES)}
+_STATE = {state: n for n, state in enumerate(STATES)}
+
+# Fields of a queue: one for each outcome, then
+(
+    IN_TARGET,
+    SL_ANSWERED,
+    SL_ABANDONED,
+    SHORT_ABANDONED,
+    OUTSIDE_HOURS,
+    ANSWER_WAIT_S,
+    ABANDON_WAIT_S,
+    TALKS,
+    TALK_S,
+    HOLD_S,
+    WRAP_UP_S,
+    TRANSFERS,
+    RANG_IN_VAIN,
+    ANSWER_WAIT_MAX_S,
+    ABANDON_WAIT_MAX_S,
+) = range(len(OUTCOMES), len(OUTCOMES) + 15)
+QUEUE_FIELDS = len(OUTCOMES) + 15
+QUEUE_LARGEST = frozenset({ANSWER_WAIT_MAX_S, ABANDON_WAIT_MAX_S})
+
+# Fields of an agent: seconds in each state, then
+(
+    A_ANSWERED,
+    A_RANG_IN_VAIN,
+    A_RING_IN_VAIN_S,
+    A_TALKS,
+    A_TALK_S,
+    A_HOLD_S,
+    A_WRAP_UP_S,
+    A_TRANSFERS,
+) = range(len(STATES), len(STATES) + 8)
+AGENT_FIELDS = len(STATES) + 8
+
+BUSY = (AgentState.ON_CALL, AgentState.ON_HOLD, AgentState.WRAP_UP)
+READY = (AgentState.AVAILABLE, AgentState.RINGING)
+
+QUEUES_MAX = 10_000
+AGENTS_MAX = 50_000
+"""Tallies kept, of queues and people that are gone too; beyond it the oldest goes."""
+
+
+class Figures:
+    """Counts of one PBX.
+
+    Args:
+        pbx: Its name in the settings; of other PBXs nothing is taken.
+        settings: What counts for a queue, by its name.
+        default: What counts for the day of people.
+    """
+
+    def __init__(
+        self, pbx: str, settings: Callable[[str], QueueSettings] | None = None, default: QueueSettings | None = None
+    ) -> None:
+        self.pbx = pbx
+        self._default = default or QueueSettings()
+        self._settings = settings or (lambda _: self._default)
+        self._day_of_people = Day(self._default)
+        self.queues: dict[str, QueueTally] = {}
+        self.agents: dict[str, Tally] = {}
+
+    def take(self, item: object) -> None:
+        """Counts what the live state derived; everything else on the bus is passed over."""
+        handler = _HANDLERS.get(type(item))
+        if handler is not None and item.pbx == self.pbx:  # type: ignore[attr-defined]
+            handler(self, item)
+
+    def recall(self, record: CallRecord | AgentInterval) -> None:
+        """Counts from history what was not heard live: the day before a restart, or a gap.
+
+        Args:
+            record: Of this PBX; the caller sees to it that it was not counted before.
+        """
+        if isinstance(record, AgentInterval):
+            self._interval(record)
+            return
+        for visit in record.visits:
+            self.queue(visit.queue).outcome(visit.outcome, visit.ended_at, visit.wait_s)
+            if visit.agent and visit.outcome is Outcome.ANSWERED:
+                ended_at = visit.ended_at + visit.talk_s
+                self.agent(visit.agent).add(visit.ended_at, A_ANSWERED)
+                self._talk(visit.queue, visit.agent, ended_at, visit.talk_s, visit.hold_s, visit.transferred)
+                self._wrap_up(visit.queue, visit.agent, ended_at + visit.wrap_up_s, visit.wrap_up_s)
+            if visit.rang_in_vain:
+                self.queue(visit.queue).tally.add(visit.ended_at, RANG_IN_VAIN, visit.rang_in_vain)
+
+    def queue(self, name: str) -> QueueTally:
+        """The counts of a queue."""
+        tally = self.queues.get(name)
+        if tally is None:
+            if len(self.queues) >= QUEUES_MAX:
+                del self.queues[next(iter(self.queues))]
+            tally = self.queues[name] = QueueTally(self._settings(name))
+        return tally
+
+    def agent(self, agent_id: str) -> Tally:
+        """The counts of a person."""
+        tally = self.agents.get(agent_id)
+        if tally is None:
+            if len(self.agents) >= AGENTS_MAX:
+                del self.agents[next(iter(self.agents))]
+            tally = self.agents[agent_id] = Tally(AGENT_FIELDS, frozenset(), self._day_of_people)
+        return tally
+
+    # -- what is counted --------------------------------------------------------------------------------------------
+
+    def _outcome(self, event: CallOutcome) -> None:
+        self.queue(event.queue).outcome(event.outcome, event.at, event.wait_s)
+        if event.agent and event.outcome is Outcome.ANSWERED:
+            self.agent(event.agent).add(event.at, A_ANSWERED)
+
+    def _talk_ended(self, event: TalkEnded) -> None:
+        self._talk(event.queue, event.agent, event.at, event.talk_s, event.hold_s, event.transferred)
+
+    def _talk(self, queue: str, agent: str, at: float, talk_s: float, hold_s: float, transferred: bool) -> None:
+        for tally, first in ((self.queue(queue).tally, TALKS), (self.agent(agent), A_TALKS)):
+            tally.add(at, first)
+            tally.add(at, first + 1, talk_s)
+            tally.add(at, first + 2, hold_s)
+            if transferred:
+                tally.add(at, first + 4)
+
+    def _wrap_up_ended(self, event: WrapUpEnded) -> None:
+        self._wrap_up(event.queue, event.agent, event.at, event.wrap_up_s)
+
+    def _wrap_up(self, queue: str, agent: str, at: float, wrap_up_s: float) -> None:
+        self.queue(queue).tally.add(at, WRAP_UP_S, wrap_up_s)
+        self.agent(agent).add(at, A_WRAP_UP_S, wrap_up_s)
+
+    def _rang_in_vain(self, event: RangInVain) -> None:
+        self.queue(event.queue).tally.add(event.at, RANG_IN_VAIN)
+        tally = self.agent(event.agent)
+        tally.add(event.at, A_RANG_IN_VAIN)
+        tally.add(event.at, A_RING_IN_VAIN_S, event.ring_s)
+
+    def _interval(self, interval: AgentInterval) -> None:
+        self.agent(interval.agent).add_time(interval.started_at, interval.at, _STATE[interval.state])
+
+    # -- what is shown ----------------------------------------------------------------------------------------------
+
+    def view(self, state: PbxState, now: float) -> dict[str, Any]:
+        """All figures as plain values.
+
+        Args:
+            state: The live state of the same PBX.
+            now: Seconds since the epoch.
+
+        Returns:
+            `queues` and `agents` by name and id, each with `now`, `today`, `m15`, `m30`, `m60`; `all`, the same over
+            all people, each counted once. Durations in seconds, shares from 0 to 1, None where there is nothing to
+            divide by.
+        """
+        times = {agent_id: self._times(state, agent_id, now) for agent_id in state.agents}
+        queues = {name: self.view_queue(state, name, now, times) for name in state.queues}
+        agents = {agent_id: self.view_agent(state, agent_id, now, times) for agent_id in state.agents}
+        everyone = list(state.agents)
+        together = {name: _use(_sum_times(times, everyone, name)) for name in ("today", "m15", "m30", "m60")}
+        return {
+            "at": now,
+            "queues": queues,
+            "agents": agents,
+            "all": {**together, "now": {"agents": _by_state(state, everyone)}},
+        }
+
+    def view_queue(
+        self, state: PbxState, name: str, now: float, times: dict[str, dict[str, Numbers]] | None = None
+    ) -> dict[str, Any]:
+        """The figures of one queue. See `view`."""
+        queue, tally = state.queues[name], self.queue(name)
+        people = sorted({agent for i in queue.members if (agent := state.directory.agent_id(queue.members[i]))})
+        people = [agent_id for agent_id in people if agent_id in state.agents]
+        if times is None:
+            times = {agent_id: self._times(state, agent_id, now) for agent_id in people}
+        windows = tally.tally.windows(now)
+        shown: dict[str, Any] = {"now": _now(state, queue, tally, windows, people, now)}
+        for window, numbers in windows.items():
+            shown[window] = {**_queue_figures(numbers), **_use(_sum_times(times, people, window))}
+        shown["asterisk"] = _asterisk(queue)
+        return shown
+
+    def view_agent(
+        self, state: PbxState, agent_id: str, now: float, times: dict[str, dict[str, Numbers]] | None = None
+    ) -> dict[str, Any]:
+        """The figures of one person. See `view`."""
+        agent = state.agents[agent_id]
+        spent = times[agent_id] if times is not None else self._times(state, agent_id, now)
+        shown: dict[str, Any] = {
+            "now": {
+                "state": agent.state.value,
+                "since": agent.since,
+                "state_s": max(0.0, now - agent.since),
+                "reason": agent.reason,
+                "linkedid": agent.linkedid,
+            }
+        }
+        for window, numbers in spent.items():
+            shown[window] = {
+                "answered": int(numbers[A_ANSWERED]),
+                "rang_in_vain": int(numbers[A_RANG_IN_VAIN]),
+                "ring_in_vain_s": numbers[A_RING_IN_VAIN_S],
+                "transfers": int(numbers[A_TRANSFERS]),
+                **_handling(numbers, A_TALKS),
+                **_use(numbers),
+            }
+        return shown
+
+    def _times(self, state: PbxState, agent_id: str, now: float) -> dict[str, Numbers]:
+        """A person's numbers by window, with what runs still."""
+        agent = state.agents[agent_id]
+        tally = self.agents.get(agent_id) or Tally(AGENT_FIELDS, frozenset(), self._day_of_people)
+        found = tally.windows(now)
+        for window, began in tally.began(now).items():
+            found[window][_STATE[agent.state]] += max(0.0, now - max(agent.since, began))
+        return found
+
+
+class QueueTally:
+    """The counts of one queue, and what counts for it."""
+
+    __slots__ = ("day", "settings", "tally")
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self.settings = settings
+        self.day = Day(settings)
+        self.tally = Tally(QUEUE_FIELDS, QUEUE_LARGEST, self.day)
+
+    def outcome(self, outcome: Outcome, at: float, wait_s: float) -> None:
+        """A caller's attempt is over."""
+        add, settings = self.tally.add, self.settings
+        add(at, _OUTCOME[outcome])
+        counts = self.day.is_open(at - wait_s)
+        if not counts:
+            add(at, OUTSIDE_HOURS)
+        if outcome is Outcome.ANSWERED:
+            add(at, ANSWER_WAIT_S, wait_s)
+            add(at, ANSWER_WAIT_MAX_S, wait_s)
+            if counts:
+                add(at, SL_ANSWERED)
+                if wait_s <= settings.target_seconds:
+                    add(at, IN_TARGET)
+        elif outcome is Outcome.ABANDONED:
+            add(at, ABANDON_WAIT_S, wait_s)
+            add(at, ABANDON_WAIT_MAX_S, wait_s)
+            if wait_s <= settings.short_abandon_seconds:
+                add(at, SHORT_ABANDONED)
+            elif counts:
+                add(at, SL_ABANDONED)
+
+
+_HANDLERS: dict[type, Callable[[Figures, Any], None]] = {
+    CallOutcome: Figures._outcome,
+    TalkEnded: Figures._talk_ended,
+    WrapUpEnded: Figures._wrap_up_ended,
+    RangInVain: Figures._rang_in_vain,
+    AgentInterval: Figures._interval,
+}
+
+
+def _now(
+    state: PbxState, queue: Queue, tally: QueueTally, windows: dict[str, Numbers], people: list[str], now: float
+) -> dict[str, Any]:
+    states = _by_state(state, people)
+    longest = max((now - stay.caller.joined_at for stay in queue.waiting.values()), default=0.0)
+    return {
+        "waiting": len(queue.waiting),
+        "longest_wait_s": max(0.0, longest),
+        "agents": states,
+        "open": tally.day.is_open(now),
+        "estimated_wait_s": _estimated_wait_s(queue, windows, states),
+        "target_s": tally.settings.target_seconds,
+        "target_share": tally.settings.target_share,
+    }
+
+
+def _estimated_wait_s(queue: Queue, windows: dict[str, Numbers], states: dict[str, int]) -> float | None:
+    """For a caller who joins now: those ahead whom nobody free will take, and they, times handle time over agents."""
+    serving = sum(states[state.value] for state in (*BUSY, *READY))
+    if not serving:
+        return None
+    ahead = len(queue.waiting) + 1 - states[AgentState.AVAILABLE.value]
+    if ahead <= 0:
+        return 0.0
+    for numbers in (windows["m60"], windows["today"]):
+        handle_s = mean(numbers[TALK_S] + numbers[WRAP_UP_S], numbers[TALKS])
+        if handle_s is not None:
+            return ahead * handle_s / serving
+    return None
+
+
+def _queue_figures(n: Numbers) -> dict[str, Any]:
+    answered, abandoned = n[_OUTCOME[Outcome.ANSWERED]], n[_OUTCOME[Outcome.ABANDONED]]
+    return {
+        "offered": int(sum(n[: len(OUTCOMES)])),
+        **{outcome.value: int(n[i]) for i, outcome in enumerate(OUTCOMES)},
+        "short_abandoned": int(n[SHORT_ABANDONED]),
+        "abandoned_without_short": int(abandoned - n[SHORT_ABANDONED]),
+        "outside_hours": int(n[OUTSIDE_HOURS]),
+        "answered_in_target": int(n[IN_TARGET]),
+        "service_level": share(n[IN_TARGET], n[SL_ANSWERED] + n[SL_ABANDONED]),
+        "answer_wait_mean_s": mean(n[ANSWER_WAIT_S], answered),
+        "answer_wait_max_s": n[ANSWER_WAIT_MAX_S],
+        "abandon_wait_mean_s": mean(n[ABANDON_WAIT_S], abandoned),
+        "abandon_wait_max_s": n[ABANDON_WAIT_MAX_S],
+        "transfers": int(n[TRANSFERS]),
+        "rang_in_vain": int(n[RANG_IN_VAIN]),
+        **_handling(n, TALKS),
+    }
+
+
+def _handling(n: Numbers, first: int) -> dict[str, Any]:
+    """Conversations that ended: their number, and seconds in all and each; `first` is the field of their number."""
+    talks, talk_s, hold_s, wrap_up_s = n[first : first + 4]
+    return {
+        "talks": int(talks),
+        "talk_s": talk_s,
+        "hold_s": hold_s,
+        "wrap_up_s": wrap_up_s,
+        "talk_mean_s": mean(talk_s, talks),
+        "hold_mean_s": mean(hold_s, talks),
+        "wrap_up_mean_s": mean(wrap_up_s, talks),
+        "handle_mean_s": mean(talk_s + wrap_up_s, talks),
+    }
+
+
+def _use(n: Numbers) -> dict[str, Any]:
+    """How people spent their time; `n` begins with the seconds in each state."""
+    busy = sum(n[_STATE[state]] for state in BUSY)
+    logged_in = busy + sum(n[_STATE[state]] for state in (*READY, AgentState.PAUSED))
+    return {
+        "state_s": {state.value: n[i] for i, state in enumerate(STATES)},
+        "occupancy": share(busy, busy + n[_STATE[AgentState.AVAILABLE]]),
+        "utilisation": share(busy, logged_in),
+    }
+
+
+def _sum_times(times: dict[str, dict[str, Numbers]], people: list[str], window: str) -> Numbers:
+    if not people:
+        return [0.0] * len(STATES)
+    columns = zip(*(times[agent_id][window] for agent_id in people), strict=True)
+    return [sum(column) for column in columns][: len(STATES)]
+
+
+def _by_state(state: PbxState, people: list[str]) -> dict[str, int]:
+    counts = {each.value: 0 for each in STATES}
+    for agent_id in people:
+        counts[state.agents[agent_id].state.value] += 1
+    return counts
+
+
+def _asterisk(queue: Queue) -> dict[str, Any]:
+    """As Asterisk itself counts, since its own last reset, as of the last snapshot."""
+    params = queue.params
+    known = params.service_level_s > 0
+    return {
+        "completed": params.completed,
+        "abandoned": params.abandoned,
+        "service_level_s": params.service_level_s,
+        "service_level_percent": params.service_level_percent if known else None,
+        "service_level2_percent": params.service_level2_percent if known else None,
+        "hold_s": params.hold_s,
+        "talk_s": params.talk_s,
+    }

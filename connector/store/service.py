@@ -1,0 +1,133 @@
+"""History as one part of the connector: writer, recoveries and questions around one database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from connector.config import PbxSettings, Settings
+from connector.config_people import queue_settings
+from connector.store.aggregates import Target
+from connector.store.database import Database
+from connector.store.directory import KeptDirectory
+from connector.store.queries import History
+from connector.store.recovery import Recovery, Source
+from connector.store.retention import RetentionDays
+from connector.store.spool import Spool
+from connector.store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """What recovery asks of the live state.
+
+    Attributes:
+        agent_of: The agent's id of a PBX's queue and member name.
+        linkedid_of: The linkedid of a PBX's channel that is there now, or None.
+    """
+
+    agent_of: Callable[[str, str, str], str]
+    linkedid_of: Callable[[str, str], str | None]
+
+
+class Store:
+    """Owns the database. `run` is awaited by its owner, `stop` lets it end.
+
+    Args:
+        settings: All of them.
+        live: The live state.
+        clock: Seconds since the epoch.
+        monotonic: Seconds, for waits.
+
+    Attributes:
+        history: Questions.
+        directory: The kept people.
+        writer: With its figures.
+        recoveries: By name of the PBX.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        live: LiveView,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._live = live
+        self._clock = clock
+        self._database = open_database(settings)
+        self._stopping = asyncio.Event()
+        self.history = History(self._database)
+        self.directory = KeptDirectory(self._database)
+        self.writer = Writer(
+            database=self._database,
+            spool=Spool(settings.store.directory / "spool", settings.store.spool_max_bytes),
+            retention=RetentionDays(**settings.store.retention_days.model_dump()),
+            target_of=self._target_of,
+            clock=clock,
+            monotonic=monotonic,
+        )
+        self.recoveries = {name: self._recovery(name, pbx) for name, pbx in settings.pbx.items()}
+
+    def on_event(self, item: object) -> None:
+        """For the bus: records are kept, gaps noted."""
+        self.writer.on_event(item)
+        for recovery in self.recoveries.values():
+            recovery.on_event(item)
+
+    async def run(self) -> None:
+        """Runs until `stop`; then writes or spools what is left."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.writer.run(), name="history-writer")
+            recoveries = [
+                tasks.create_task(each.run(), name=f"{name}-recovery") for name, each in self.recoveries.items()
+            ]
+            await self._stopping.wait()
+            for task in recoveries:
+                task.cancel()
+            await asyncio.wait(recoveries)
+            for recovery in self.recoveries.values():
+                await recovery.keep_mark()
+            self.writer.stop()
+
+    def stop(self) -> None:
+        """Lets `run` end."""
+        self._stopping.set()
+
+    def _target_of(self, pbx: str, queue: str) -> Target:
+        found = queue_settings(self._settings.queue_default, self._settings.queue, queue)
+        return Target(found.target_seconds, found.short_abandon_seconds)
+
+    def _recovery(self, name: str, pbx: PbxSettings) -> Recovery:
+        return Recovery(
+            pbx=name,
+            source=queue_log_of(pbx),
+            database=self._database,
+            writable=self.writer.up,
+            put=self.writer.put,
+            agent_of=lambda queue, member: self._live.agent_of(name, queue, member),
+            linkedid_of=lambda uniqueid: self._live.linkedid_of(name, uniqueid),
+            clock=self._clock,
+        )
+
+
+def open_database(settings: Settings) -> Database:
+    """The database as the settings say; nothing is connected yet.
+
+    Raises:
+        BadUrl: It names none that can be used.
+    """
+    store = settings.store
+    return Database(store.database_url, password=store.password.get_secret_value())
+
+
+def queue_log_of(pbx: PbxSettings) -> Source | None:
+    """Where a PBX's queue_log is, if the settings say so."""
+    if not pbx.queue_log:
+        return None
+    password = pbx.queue_log_password.get_secret_value()
+    return Source(place=pbx.queue_log, password=password, zone=ZoneInfo(pbx.queue_log_time_zone))

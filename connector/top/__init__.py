@@ -1,0 +1,1 @@
+"""`connector top`: the live queues in a terminal, from the push connection of a running connector."""

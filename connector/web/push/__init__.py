@@ -1,0 +1,1 @@
+"""The live connection: a snapshot, then what changes, over one WebSocket."""

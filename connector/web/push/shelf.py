@@ -1,0 +1,212 @@
+"""What viewers are shown: an item for each link, queue, member, caller and agent, and which of them an event touches.
+
+Events only mark what they touch; the items are made again once a tick, however many events there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from connector.acd.model import Agent, PbxState
+from connector.events import (
+    AgentChanged,
+    AgentConnected,
+    CallerAbandoned,
+    CallerJoined,
+    CallerLeft,
+    CallOutcome,
+    DirectoryChanged,
+    Event,
+    EventsMissed,
+    LinkChanged,
+    Member,
+    MemberChanged,
+    MemberRemoved,
+    QueuesSnapshot,
+)
+from connector.web.ports import Live
+from connector.web.push.messages import AgentItem, CallerItem, Item, LinkItem, MemberItem, QueueItem
+from connector.web.rest.views import agent_view, caller_view, link_view, member_view, queue_view
+
+Key = tuple[str, str]
+"""Kind and id of an item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An item as it was and as it is; None where it was not or is no more."""
+
+    old: Item | None
+    new: Item | None
+
+
+@dataclass(slots=True)
+class _Touched:
+    pbxs: set[str] = field(default_factory=set)
+    queues: set[tuple[str, str]] = field(default_factory=set)
+    members: set[tuple[str, str, str]] = field(default_factory=set)
+    agents: set[tuple[str, str]] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.pbxs or self.queues or self.members or self.agents)
+
+
+class Shelf:
+    """The items as they were at the last tick.
+
+    Args:
+        live: The live state.
+
+    Attributes:
+        items: By kind and id.
+    """
+
+    def __init__(self, live: Live) -> None:
+        self.items: dict[Key, Item] = {}
+        self._live = live
+        self._parts: dict[tuple[str, str, str], set[str]] = {}
+        """Ids by kind, PBX and queue, so that what is gone is found."""
+        self._touched = _Touched(pbxs=set(live.states()))
+
+    def touch(self, event: Event) -> bool:
+        """Marks what an event, applied to the state already, may have changed; False if nothing that is shown."""
+        touched = self._touched
+        match event:
+            case MemberChanged():
+                self._touch_member(event.pbx, event.queue, event.member.interface)
+                touched.agents.add((event.pbx, self._agent_id(event.pbx, event.member)))
+            case MemberRemoved():
+                self._touch_member(event.pbx, event.queue, event.interface)
+            case CallerJoined() | CallerLeft() | CallerAbandoned() | AgentConnected() | CallOutcome():
+                touched.queues.add((event.pbx, event.queue))
+            case AgentChanged():
+                touched.agents.add((event.pbx, event.agent))
+            case QueuesSnapshot() | LinkChanged() | EventsMissed() | DirectoryChanged():
+                touched.pbxs.add(event.pbx)
+            case _:
+                return False
+        return True
+
+    def touch_all(self) -> None:
+        """Marks everything."""
+        self._touched.pbxs.update(self._live.states())
+
+    def refresh(self) -> list[Changed]:
+        """Makes what was touched anew; returns what differs."""
+        touched, self._touched = self._touched, _Touched()
+        changed: list[Changed] = []
+        if not touched:
+            return changed
+        states = self._live.states()
+        for pbx in sorted(touched.pbxs & states.keys()):
+            self._pbx(states[pbx], changed)
+        for pbx, queue in sorted(touched.queues):
+            if pbx not in touched.pbxs and pbx in states:
+                self._queue(states[pbx], queue, changed)
+        for pbx, queue, interface in sorted(touched.members):
+            if pbx not in touched.pbxs and pbx in states:
+                self._member(states[pbx], queue, interface, changed)
+        for pbx, agent in sorted(touched.agents):
+            if pbx not in touched.pbxs and pbx in states:
+                self._agent(states[pbx], agent, changed)
+        return changed
+
+    def _touch_member(self, pbx: str, queue: str, interface: str) -> None:
+        self._touched.queues.add((pbx, queue))
+        self._touched.members.add((pbx, queue, interface))
+        shown = self.items.get(("member", f"{pbx}/{queue}/{interface}"))
+        if isinstance(shown, MemberItem):
+            self._touched.agents.add((pbx, shown.agent))
+
+    def _agent_id(self, pbx: str, member: Member) -> str:
+        state = self._live.states().get(pbx)
+        return member.interface if state is None else state.directory.agent_id(member)
+
+    # -- making -------------------------------------------------------------------------------------------------
+
+    def _pbx(self, state: PbxState, changed: list[Changed]) -> None:
+        pbx = state.pbx
+        self._replace("link", pbx, "", [_link(state, name) for name in state.links], changed)
+        gone = {
+            queue for kind, of, queue in self._parts if kind != "link" and of == pbx and queue
+        } - state.queues.keys()
+        for name in sorted({*state.queues, *gone}):
+            self._queue(state, name, changed)
+            queue = state.queues.get(name)
+            members = [] if queue is None else queue.members.values()
+            made = [_member(state, name, each.interface) for each in members]
+            self._replace("member", pbx, name, [item for item in made if item is not None], changed)
+        self._replace("agent", pbx, "", [_agent(pbx, agent) for agent in state.agents.values()], changed)
+
+    def _queue(self, state: PbxState, name: str, changed: list[Changed]) -> None:
+        queue = state.queues.get(name)
+        pbx = state.pbx
+        if queue is None:
+            self._replace("queue", pbx, name, [], changed)
+            self._replace("caller", pbx, name, [], changed)
+            return
+        whole = QueueItem(id=f"{pbx}/{name}", **msgspec.structs.asdict(queue_view(state, name, queue)))
+        self._replace("queue", pbx, name, [whole], changed)
+        callers = [
+            CallerItem(id=f"{pbx}/{name}/{each.uniqueid}", **msgspec.structs.asdict(caller_view(pbx, name, each)))
+            for each in queue.callers()
+        ]
+        self._replace("caller", pbx, name, callers, changed)
+
+    def _member(self, state: PbxState, queue: str, interface: str, changed: list[Changed]) -> None:
+        item = _member(state, queue, interface)
+        self._put("member", state.pbx, queue, f"{state.pbx}/{queue}/{interface}", item, changed)
+
+    def _agent(self, state: PbxState, name: str, changed: list[Changed]) -> None:
+        agent = state.agents.get(name)
+        item = None if agent is None else _agent(state.pbx, agent)
+        self._put("agent", state.pbx, "", f"{state.pbx}/{name}", item, changed)
+
+    # -- putting ------------------------------------------------------------------------------------------------
+
+    def _replace(self, kind: str, pbx: str, queue: str, items: Iterable[Item], changed: list[Changed]) -> None:
+        """Has exactly these items of a kind on the shelf for a queue (or for a PBX, with no queue)."""
+        gone = set(self._parts.get((kind, pbx, queue), ()))
+        for item in items:
+            gone.discard(item.id)
+            self._put(kind, pbx, queue, item.id, item, changed)
+        for each in sorted(gone):
+            self._put(kind, pbx, queue, each, None, changed)
+
+    def _put(self, kind: str, pbx: str, queue: str, id_: str, item: Item | None, changed: list[Changed]) -> None:
+        old = self.items.get((kind, id_))
+        if old == item:
+            return
+        changed.append(Changed(old, item))
+        part = (kind, pbx, queue)
+        if item is not None:
+            self.items[kind, id_] = item
+            if old is None:
+                self._parts.setdefault(part, set()).add(id_)
+            return
+        del self.items[kind, id_]
+        ids = self._parts[part]
+        ids.discard(id_)
+        if not ids:
+            del self._parts[part]
+
+
+def _link(state: PbxState, name: str) -> LinkItem:
+    view = link_view(state.pbx, name, state.links[name])
+    return LinkItem(id=f"{state.pbx}/{name}", **msgspec.structs.asdict(view))
+
+
+def _member(state: PbxState, queue: str, interface: str) -> MemberItem | None:
+    found = state.queues.get(queue)
+    member = None if found is None else found.members.get(interface)
+    if member is None:
+        return None
+    view = member_view(state, queue, member)
+    return MemberItem(id=f"{state.pbx}/{queue}/{interface}", **msgspec.structs.asdict(view))
+
+
+def _agent(pbx: str, agent: Agent) -> AgentItem:
+    return AgentItem(id=f"{pbx}/{agent.id}", **msgspec.structs.asdict(agent_view(pbx, agent)))

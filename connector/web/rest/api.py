@@ -1,0 +1,69 @@
+"""All endpoints together, with the document that describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from connector.web.hooks.webhooks import Webhooks
+from connector.web.ports import Directory, Figures, History, Live, Probes
+from connector.web.rest.directory import DirectoryApi
+from connector.web.rest.endpoint import PREFIX, add_to
+from connector.web.rest.figures import FiguresApi
+from connector.web.rest.history import HistoryApi
+from connector.web.rest.live import LiveApi
+from connector.web.rest.openapi import document
+from connector.web.rest.probes import ProbesApi
+from connector.web.rest.state import StateApi
+from connector.web.rest.webhooks import WebhooksApi
+
+
+class Api:
+    """The API.
+
+    Args:
+        live: The live state.
+        figures: The figures by PBX.
+        history: What is kept.
+        directory: The people.
+        probes: Connection tests.
+        clock: Seconds since the epoch.
+        webhooks: The webhooks.
+        state: Everything as plain values, see `web.rest.state`.
+    """
+
+    def __init__(
+        self,
+        *,
+        live: Live,
+        figures: Mapping[str, Figures],
+        history: History,
+        directory: Directory,
+        probes: Probes,
+        clock: Callable[[], float],
+        webhooks: Webhooks,
+        state: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.endpoints = [
+            *StateApi(state).endpoints(),
+            *LiveApi(live, history, clock).endpoints(),
+            *FiguresApi(figures, live, clock).endpoints(),
+            *HistoryApi(history, clock).endpoints(),
+            *DirectoryApi(directory, live).endpoints(),
+            *ProbesApi(probes, live).endpoints(),
+            *WebhooksApi(webhooks).endpoints(),
+        ]
+        self.document: dict[str, Any] = document(self.endpoints)
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Makes it reachable."""
+        add_to(router, self.endpoints)
+        body = msgspec.json.format(msgspec.json.encode(self.document), indent=2)
+
+        async def openapi(_request: web.Request) -> web.Response:
+            return web.Response(body=body, content_type="application/json")
+
+        router.add_get(f"{PREFIX}/openapi.json", openapi)

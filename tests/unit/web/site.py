@@ -1,0 +1,172 @@
+"""A server with the real state of a recorded shift, and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+
+from connector.acd.apply import apply
+from connector.acd.figures import Figures
+from connector.acd.model import PbxState
+from connector.asterisk.replay import events
+from connector.asterisk.translate import Malformed
+from connector.config import HttpSettings, WebhookSettings
+from connector.config_people import AgentSettings
+from connector.events import AnyEvent, Event
+from connector.records import CallRecord
+from connector.store.aggregates import Aggregates, Target
+from connector.store.database import Database
+from connector.store.directory import KeptDirectory
+from connector.store.keep import keep
+from connector.store.queries import History
+from connector.web.directory import WholeDirectory
+from connector.web.happenings import AnyHappening, Happenings
+from connector.web.hooks.webhooks import Webhooks
+from connector.web.push.hub import Hub
+from connector.web.push.socket import LiveSocket
+from connector.web.rest.api import Api
+from connector.web.rest.people import Person
+from connector.web.rest.shapes import ProbeResult
+from connector.web.server import Web
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "ami"
+
+
+@cache
+def recorded(name: str = "22-shift") -> tuple[AnyEvent, ...]:
+    """What a real Asterisk sent in a scripted shift."""
+    return tuple(
+        each for each in events((FIXTURES / f"{name}.bin").read_bytes(), "main") if not isinstance(each, Malformed)
+    )
+
+
+class Pbxs:
+    """The live state: fold events into it with `play`."""
+
+    def __init__(self, *names: str) -> None:
+        self._states = {name: PbxState(name) for name in names or ("main",)}
+        self.listeners: list[Callable[[Event], object]] = []
+
+    def states(self) -> Mapping[str, PbxState]:
+        return self._states
+
+    def play(self, *stream: AnyEvent) -> None:
+        for event in stream:
+            changes = apply(self._states[event.pbx], event)
+            for item in (event, *changes):
+                for listener in self.listeners:
+                    listener(item)
+
+
+class Answers:
+    """Connection tests that all fail alike."""
+
+    async def ami(self, pbx: str) -> ProbeResult:
+        return ProbeResult(ok=False, detail="Connection refused.", remedy="Start Asterisk.", took_s=0.1)
+
+    ari = sip_websocket = ami
+
+
+class Site:
+    """Everything that a server needs."""
+
+    def __init__(
+        self,
+        http: HttpSettings,
+        pbxs: Pbxs,
+        database: Path,
+        *,
+        agents: Mapping[str, AgentSettings] | None = None,
+        hooks: Mapping[str, WebhookSettings] | None = None,
+        hub: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.now = 1_800_000_000.0
+        self.pbxs = pbxs
+        self.database = Database(f"sqlite:///{database}")
+        self.figures = {name: Figures(name) for name in pbxs.states()}
+        self.directories: list[Sequence[Person]] = []
+        people = WholeDirectory(
+            agents or {},
+            list(pbxs.states()),
+            KeptDirectory(self.database),
+            clock=self.clock,
+            changed=self.directories.append,
+        )
+        self.webhooks = Webhooks(
+            hooks or {}, database.with_suffix(".outbox"), clock=time.time, random=Random(1), first_retry_s=0.01
+        )
+        self.told: list[AnyHappening] = []
+        self.hub = Hub(pbxs, clock=self.clock, run_id="run", **{"tick_s": 0.01, **(hub or {})})
+        self.happenings = Happenings(states=pbxs.states, tell=self._tell)
+        pbxs.listeners += [each.take for each in self.figures.values()]
+        pbxs.listeners += [self.hub.on_item, self.happenings.on_item]
+        self.socket = LiveSocket(self.hub, heartbeat_s=0.05, subscribe_s=0.2, send_s=0.5)
+
+        def state() -> dict[str, Any]:
+            return {"at": self.now, "pbx": {}, "media": {"tick_late_ms": 0.0, "totals": {}}}
+
+        self.api = Api(
+            live=pbxs,
+            figures=self.figures,
+            history=History(self.database),
+            directory=people,
+            webhooks=self.webhooks,
+            state=state,
+            probes=Answers(),
+            clock=self.clock,
+        )
+        self.web = Web(
+            settings=http,
+            registry=CollectorRegistry(),
+            state=state,
+            not_ready=list,
+            api=self.api,
+            live=self.socket,
+        )
+        self.server = TestServer(self.web.application())
+
+    async def keep(self, *records: CallRecord) -> None:
+        """Writes history as the connector does."""
+        aggregates = Aggregates(lambda _pbx, _queue: Target(20.0, 5.0))
+        async with self.database.write() as connection:
+            await keep(connection, records, aggregates)
+            await aggregates.recompute(connection)
+
+    def clock(self) -> float:
+        return self.now
+
+    def _tell(self, happening: AnyHappening) -> None:
+        self.told.append(happening)
+        self.hub.on_happening(happening)
+        self.webhooks.on_happening(happening)
+
+    async def __aenter__(self) -> Site:
+        await self.server.start_server()
+        self._running = {asyncio.create_task(self.hub.run()), asyncio.create_task(self.webhooks.run())}
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.wait(self._running)
+        await self.server.close()
+        await self.database.close()
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url("")).rstrip("/")
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Waits until a condition holds."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
