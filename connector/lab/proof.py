@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,3 +125,24 @@ def queue_facts(pbx: Mapping[str, Any]) -> dict[str, Any]:
         }
         for queue in pbx["queues"]
     }
+
+
+async def until_let_go(pbx: LabAsterisk, *, timeout_s: float = 10.0) -> None:
+    """Waits until Asterisk has noticed that whoever spoke ARI is gone: no connection to its web server is left open.
+
+    A call that enters Stasis() in the moments before that is taken for the dead application, and is handed back by
+    the next connector that starts.
+
+    Raises:
+        TimeoutError: A connection is still there.
+    """
+    local = f":{pbx.ports.http:04X}"
+    established, close_wait = "01", "08"  # include/net/tcp_states.h
+
+    def open_connections() -> int:
+        rows = map(str.split, Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
+        return sum(row[1].endswith(local) and row[3] in (established, close_wait) for row in rows)
+
+    async with asyncio.timeout(timeout_s):
+        while open_connections():  # noqa: ASYNC110 (the kernel's table sends no event)
+            await asyncio.sleep(0.01)

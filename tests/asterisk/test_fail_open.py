@@ -16,7 +16,7 @@ from connector.lab import echo_bot
 from connector.lab.asterisk import LabAsterisk
 from connector.lab.phone import Phone
 from connector.lab.process import ConnectorProcess
-from connector.lab.proof import MARK_HZ, first_sound_at, until_heard, until_nothing_left
+from connector.lab.proof import MARK_HZ, first_sound_at, until_heard, until_let_go, until_nothing_left
 from connector.lab.recording_bot import RecordingBot
 from connector.lab.useragent import HOST
 
@@ -159,6 +159,7 @@ async def test_no_connector(
         assert await connector.stop() == 0
     else:
         await connector.kill()
+        await until_let_go(asterisk)
     await goes_on(asterisk, caller, "bot_talk")
     await goes_on(asterisk, caller, "bot_talk")
     await connector.start()
