@@ -144,7 +144,8 @@ class Shift:
         for _ in range(FULL_AT):
             self._call("full", patience_s=12.0)
         await self._waiting("full", FULL_AT)
-        await self._stream("full", 10, every_s=0.5)
+        # Whoever still finds room, because the first have left by now, must not wait for ever either.
+        await self._stream("full", 10, every_s=0.5, patience_s=(4.0, 8.0))
         await self._waiting("full", 0)
 
     def _crowd(self, entry: str, count: int) -> int:
