@@ -35,6 +35,7 @@ from connector.streams.admission import Admission, stream_limit
 from connector.streams.manager import StreamManager
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
+from connector.web.audit import Audit
 from connector.web.directory import WholeDirectory
 from connector.web.happenings import AnyHappening, Happenings
 from connector.web.hooks.webhooks import Webhooks
@@ -109,6 +110,7 @@ class Connector:
         happenings = Happenings(states=self.states, tell=self._tell)
         self._bus.handle("push", self._hub.on_item)
         self._bus.handle("happenings", happenings.on_item)
+        self.audit = Audit(self._bus.publish, clock=self._clock)
         self._directory = WholeDirectory(
             settings.agent, list(settings.pbx), self.store.directory, clock=self._clock, changed=self._people_changed
         )
@@ -121,6 +123,7 @@ class Connector:
             webhooks=self._hooks,
             state=self.state,
             clock=self._clock,
+            audit=self.audit,
         )
         self._web = Web(
             settings=settings.http,

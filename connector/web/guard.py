@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from connector.config import HttpSettings
+from connector.web.audit import set_actor
 from connector.web.rest.problems import API, Refused
 
 BEARER_SUBPROTOCOL = "bearer."
@@ -38,6 +39,7 @@ def guard(settings: HttpSettings) -> Any:
                 _check_host(request, allowed_hosts)
             elif request.path != "/metrics" or settings.token_for_metrics:
                 _check_token(request, token)
+                set_actor(request, "token")
             _check_origin(request, allowed_origins)
         return await handler(request)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from connector.acd.model import PbxState
-from connector.records import CallRecord
+from connector.records import AuditRecord, CallRecord
 from connector.store.queries import AgentQuarter, QueueQuarter
 from connector.web.rest.people import Person
 from connector.web.rest.shapes import ProbeResult
@@ -80,6 +80,19 @@ class History(Protocol):
         limit: int = 1_000,
     ) -> list[AgentQuarter]:
         """Quarters of an hour by (starts_at, pbx, agent)."""
+        ...
+
+    async def audit(
+        self,
+        *,
+        since: float,
+        until: float,
+        actor: str = "",
+        action: str = "",
+        before: tuple[float, str] | None = None,
+        limit: int = 100,
+    ) -> list[AuditRecord]:
+        """Deeds by (at, key), the latest first."""
         ...
 
 

@@ -28,6 +28,7 @@ def published() -> dict[str, dict[str, Any]]:
         probes=nobody,
         webhooks=nobody,
         state=nobody,
+        audit=nobody,
         clock=lambda: 0.0,
     )
     return {

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from connector.web.audit import Audit
 from connector.web.hooks.webhooks import Webhooks
 from connector.web.ports import Directory, Figures, History, Live, Probes
+from connector.web.rest.audit import AuditApi
 from connector.web.rest.directory import DirectoryApi
 from connector.web.rest.endpoint import PREFIX, add_to
 from connector.web.rest.figures import FiguresApi
@@ -33,6 +35,7 @@ class Api:
         clock: Seconds since the epoch.
         webhooks: The webhooks.
         state: Everything as plain values, see `web.rest.state`.
+        audit: Keeps what is done.
     """
 
     def __init__(
@@ -46,12 +49,15 @@ class Api:
         clock: Callable[[], float],
         webhooks: Webhooks,
         state: Callable[[], dict[str, Any]],
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self.endpoints = [
             *StateApi(state).endpoints(),
             *LiveApi(live, history, clock).endpoints(),
             *FiguresApi(figures, live, clock).endpoints(),
             *HistoryApi(history, clock).endpoints(),
+            *AuditApi(history, clock).endpoints(),
             *DirectoryApi(directory, live).endpoints(),
             *ProbesApi(probes, live).endpoints(),
             *WebhooksApi(webhooks).endpoints(),
@@ -60,7 +66,7 @@ class Api:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Makes it reachable."""
-        add_to(router, self.endpoints)
+        add_to(router, self.endpoints, self._audit)
         body = msgspec.json.format(msgspec.json.encode(self.document), indent=2)
 
         async def openapi(_request: web.Request) -> web.Response:

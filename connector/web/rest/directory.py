@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from connector.acd.model import Line, PbxState
 from connector.web.ports import Conflict, Directory, Live
-from connector.web.rest.endpoint import PREFIX, Answer, Call, Endpoint, Nothing
+from connector.web.rest.endpoint import PREFIX, Answer, Call, Deed, Endpoint, Nothing
 from connector.web.rest.fields import Limit, NameCursor, PersonId, Text
 from connector.web.rest.live import no_pbx
 from connector.web.rest.people import (
@@ -67,13 +67,16 @@ class DirectoryApi:
             Endpoint("GET", "/directory/people", "list_people", "People, by id", "directory", self._people, PersonList,
                      query=PeopleQuery),
             Endpoint("POST", "/directory/people", "add_person", "Add a person", "directory", self._add, Person,
-                     body=NewPerson, status=201, problems=(404, 409)),
+                     body=NewPerson, status=201, problems=(404, 409),
+                     deed=Deed("person.add", lambda call: call.body.id, detail=_fields)),
             Endpoint("GET", "/directory/people/{person}", "get_person", "A person", "directory", self._person, Person,
                      parameters=PersonPath, problems=(404,)),
             Endpoint("PUT", "/directory/people/{person}", "replace_person", "Change a person", "directory",
-                     self._replace, Person, parameters=PersonPath, body=PersonFields, problems=(404, 409)),
+                     self._replace, Person, parameters=PersonPath, body=PersonFields, problems=(404, 409),
+                     deed=Deed("person.replace", lambda call: call.path.person, detail=_fields)),
             Endpoint("DELETE", "/directory/people/{person}", "remove_person", "Remove a person", "directory",
-                     self._remove, None, parameters=PersonPath, problems=(404, 409)),
+                     self._remove, None, parameters=PersonPath, problems=(404, 409),
+                     deed=Deed("person.remove", lambda call: call.path.person)),
             Endpoint("GET", "/directory/identities", "list_identities",
                      "SIP identities: all, free, allocated, or available to a person", "directory",
                      self._list_identities, IdentityList, query=IdentitiesQuery, problems=(404,)),
@@ -183,6 +186,12 @@ def _is(query: IdentitiesQuery, identity: Identity) -> bool:
         case Which.AVAILABLE:
             return identity.person in ("", query.person)
     return True
+
+
+def _fields(call: Call[Any, Nothing, PersonFields]) -> str:
+    """What of a person the audit keeps."""
+    used = ", ".join(f"{own.interface} of {own.pbx}" for own in call.body.interfaces) or "nothing"
+    return f"name {call.body.name!r}, uses {used}, teams {', '.join(call.body.teams) or 'none'}"
 
 
 async def _without_conflict(change: Awaitable[None]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
 
+from connector.web.audit import Audit, Who, who
 from connector.web.rest.problems import Refused, invalid
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -31,11 +33,13 @@ class Call(Generic[P, Q, B]):
         path: Parameters in the path.
         query: Parameters after the question mark.
         body: The JSON body.
+        who: Who makes it.
     """
 
     path: P
     query: Q
     body: B
+    who: Who
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,25 @@ class Answer:
 
 
 Handler = Callable[[Call[Any, Any, Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What the audit says of a call; every endpoint that acts has one.
+
+    Attributes:
+        action: Closed word, such as person.add.
+        target: What it is done to.
+        pbx: Where, if at one PBX.
+        detail: More of it; no secret.
+        result: Of an answer: ok, or why not. A refusal is the kind of its problem.
+    """
+
+    action: str
+    target: Callable[[Call[Any, Any, Any]], str]
+    pbx: Callable[[Call[Any, Any, Any]], str] = lambda _: ""
+    detail: Callable[[Call[Any, Any, Any]], str] = lambda _: ""
+    result: Callable[[Any], str] = lambda _: "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +89,7 @@ class Endpoint:
         body: Of the request; None for none.
         status: Of success.
         problems: What else can come, besides 400 and 500.
+        deed: What the audit says of it; None for what only reads.
     """
 
     method: str
@@ -80,15 +104,17 @@ class Endpoint:
     body: type[msgspec.Struct] | None = None
     status: int = 200
     problems: tuple[int, ...] = ()
+    deed: Deed | None = None
 
-    async def serve(self, request: web.Request) -> web.Response:
+    async def serve(self, request: web.Request, audit: Audit) -> web.Response:
         """Checks a request, has it handled and encodes the answer."""
         call = Call(
             path=_parameters(dict(request.match_info), self.parameters, "path"),
             query=_parameters(_query(request), self.query, "query"),
             body=await self._body(request),
+            who=who(request),
         )
-        answer = await self.handle(call)
+        answer = await (self.handle(call) if self.deed is None else self._audited(self.deed, call, audit))
         headers = dict(NO_STORE)
         if isinstance(answer, Answer):
             headers |= answer.headers
@@ -97,6 +123,23 @@ class Endpoint:
             return web.Response(status=204, headers=headers)
         body = msgspec.json.encode(answer)
         return web.Response(status=self.status, body=body, content_type="application/json", headers=headers)
+
+    async def _audited(self, deed: Deed, call: Call[Any, Any, Any], audit: Audit) -> Any:
+        result = "interrupted"
+        try:
+            answer = await self.handle(call)
+            result = deed.result(answer)
+        except Refused as refused:
+            result = refused.kind
+            raise
+        except Exception:
+            result = "internal-error"
+            raise
+        finally:
+            audit.write(
+                call.who, deed.action, deed.target(call), result=result, detail=deed.detail(call), pbx=deed.pbx(call)
+            )
+        return answer
 
     async def _body(self, request: web.Request) -> Any:
         if self.body is None:
@@ -130,7 +173,7 @@ def _parameters(values: dict[str, str], shape: type[msgspec.Struct], where: str)
         raise invalid(f"A parameter in the {where} is not as described: {error}.") from None
 
 
-def add_to(router: web.UrlDispatcher, endpoints: list[Endpoint]) -> None:
-    """Makes the endpoints reachable."""
+def add_to(router: web.UrlDispatcher, endpoints: list[Endpoint], audit: Audit) -> None:
+    """Makes the endpoints reachable; what they do is audited."""
     for endpoint in endpoints:
-        router.add_route(endpoint.method, PREFIX + endpoint.path, endpoint.serve)
+        router.add_route(endpoint.method, PREFIX + endpoint.path, partial(endpoint.serve, audit=audit))

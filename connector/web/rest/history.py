@@ -10,7 +10,7 @@ from msgspec import Meta
 from sqlalchemy.exc import SQLAlchemyError
 
 from connector.events import Outcome
-from connector.records import CallRecord, Direction
+from connector.records import AuditRecord, CallRecord, Direction
 from connector.store.database import why
 from connector.web.ports import History
 from connector.web.rest.endpoint import Call, Endpoint, Nothing
@@ -85,7 +85,6 @@ class HistoryApi:
     async def _calls(self, call: Call[Nothing, HistoryQuery, None]) -> CallPage:
         query = call.query
         since, until = self._span(query.since, query.until)
-        ended_at, _, key = query.after.partition("~")
         found = await available(
             self._history.calls(
                 pbx=query.pbx,
@@ -96,15 +95,14 @@ class HistoryApi:
                 number=query.number,
                 outcome=query.outcome or "",
                 direction=query.direction or "",
-                before=(float(ended_at), key) if query.after else None,
+                before=before(query.after),
                 limit=query.limit + 1,
             )
         )
         page = found[: query.limit]
-        more = len(found) > query.limit
         return CallPage(
             calls=tuple(finished_call(record) for record in page),
-            next=f"{page[-1].at:.9f}".rstrip("0").rstrip(".") + f"~{page[-1].key}" if more else "",
+            next=cursor(page[-1]) if len(found) > query.limit else "",
         )
 
     async def _queues(self, call: Call[Nothing, IntervalsQuery, None]) -> QueueReport:
@@ -137,8 +135,24 @@ class HistoryApi:
         }
 
     def _span(self, since: float | None, until: float | None) -> tuple[float, float]:
-        until = self._clock() if until is None else until
-        return (until - DAY_S if since is None else since), until
+        return span(since, until, self._clock())
+
+
+def span(since: float | None, until: float | None, now: float) -> tuple[float, float]:
+    """From when to when is asked for: without `until` until now, without `since` a day."""
+    until = now if until is None else until
+    return (until - DAY_S if since is None else since), until
+
+
+def cursor(last: CallRecord | AuditRecord) -> str:
+    """Where the next page begins."""
+    return f"{last.at:.9f}".rstrip("0").rstrip(".") + f"~{last.key}"
+
+
+def before(after: str) -> tuple[float, str] | None:
+    """What a cursor of `cursor` means; None for the first page."""
+    at, _, key = after.partition("~")
+    return (float(at), key) if after else None
 
 
 async def available(answer: Awaitable[T]) -> T:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from connector.web.ports import Live, Probes
-from connector.web.rest.endpoint import Call, Endpoint, Nothing
+from connector.web.rest.endpoint import Call, Deed, Endpoint, Nothing
 from connector.web.rest.fields import Name
 from connector.web.rest.live import state_of
 from connector.web.rest.shapes import ProbeResult
@@ -39,7 +39,9 @@ class ProbesApi:
                 return await probe(state_of(self._live, call.body.pbx).pbx)
 
             return Endpoint("POST", f"/tests/{name}", f"test_{name.replace('-', '_')}", summary, "tests", handle,
-                            ProbeResult, body=ProbeBody, problems=(404,))  # fmt: skip
+                            ProbeResult, body=ProbeBody, problems=(404,),
+                            deed=Deed(f"test.{name}", lambda call: call.body.pbx, pbx=lambda call: call.body.pbx,
+                                      result=lambda found: "ok" if found.ok else "failed"))  # fmt: skip
 
         return [
             test("ami", "Log in to the manager interface", lambda pbx: self._probes.ami(pbx)),

@@ -57,6 +57,7 @@ class Refused(Exception):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
+        self.kind = kind
         self.headers = headers or {}
         self.problem = Problem(
             type=f"urn:connector:problem:{kind}",

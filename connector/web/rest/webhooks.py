@@ -13,7 +13,7 @@ from msgspec import Meta
 from connector.web.hooks.outbox import Delivery
 from connector.web.hooks.sender import Verdict
 from connector.web.hooks.webhooks import Webhooks
-from connector.web.rest.endpoint import Call, Endpoint, Nothing
+from connector.web.rest.endpoint import Call, Deed, Endpoint, Nothing
 from connector.web.rest.fields import Limit, Name
 from connector.web.rest.problems import Refused, not_found
 
@@ -109,7 +109,8 @@ class WebhooksApi:
             Endpoint("GET", "/webhooks/{webhook}/dead-letters", "list_dead_letters", "Deliveries given up", "webhooks",
                      self._letters, DeadLetterList, parameters=WebhookPath, query=LettersQuery, problems=(404, 503)),
             Endpoint("POST", "/webhooks/{webhook}/revive", "revive_dead_letters", "Try those given up once more",
-                     "webhooks", self._revive, Revived, parameters=WebhookPath, problems=(404, 503)),
+                     "webhooks", self._revive, Revived, parameters=WebhookPath, problems=(404, 503),
+                     deed=Deed("webhook.revive", lambda call: call.path.webhook)),
         ]  # fmt: skip
 
     async def _list(self, call: Call[Nothing, Nothing, None]) -> WebhookList:

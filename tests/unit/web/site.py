@@ -21,12 +21,13 @@ from connector.asterisk.translate import Malformed
 from connector.config import HttpSettings, WebhookSettings
 from connector.config_people import AgentSettings
 from connector.events import AnyEvent, Event
-from connector.records import CallRecord
+from connector.records import AuditRecord, Record
 from connector.store.aggregates import Aggregates, Target
 from connector.store.database import Database
 from connector.store.directory import KeptDirectory
 from connector.store.keep import keep
 from connector.store.queries import History
+from connector.web.audit import Audit
 from connector.web.directory import WholeDirectory
 from connector.web.happenings import AnyHappening, Happenings
 from connector.web.hooks.webhooks import Webhooks
@@ -92,6 +93,7 @@ class Site:
         self.pbxs = pbxs
         self.database = Database(f"sqlite:///{database}")
         self.figures = {name: Figures(name) for name in pbxs.states()}
+        self.deeds: list[AuditRecord] = []
         self.directories: list[Sequence[Person]] = []
         people = WholeDirectory(
             agents or {},
@@ -122,6 +124,7 @@ class Site:
             state=state,
             probes=Answers(),
             clock=self.clock,
+            audit=Audit(self.deeds.append, clock=self.clock),
         )
         self.web = Web(
             settings=http,
@@ -133,7 +136,7 @@ class Site:
         )
         self.server = TestServer(self.web.application())
 
-    async def keep(self, *records: CallRecord) -> None:
+    async def keep(self, *records: Record) -> None:
         """Writes history as the connector does."""
         aggregates = Aggregates(lambda _pbx, _queue: Target(20.0, 5.0))
         async with self.database.write() as connection:
