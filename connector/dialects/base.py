@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 WireMessage = str | bytes
 """One WebSocket message: text or binary."""
 
@@ -41,8 +43,7 @@ class StreamStart:
     parameters: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class BotAudio:
+class BotAudio(msgspec.Struct, frozen=True, gc=False):
     """Audio for the caller, in the dialect's codec, of any length."""
 
     payload: bytes

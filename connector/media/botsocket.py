@@ -1,175 +1,171 @@
-"""Dialling a bot: TCP, TLS and WebSocket under one deadline, every failure mapped to its cause."""
+"""An open WebSocket to a bot: messages both ways, and how it ended.
+
+By picows: of the WebSocket libraries it costs least, and nothing is awaited for a frame.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import ssl
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, InvalidURI, WebSocketException
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from connector.dialects.base import WireMessage
 from connector.media.control import EndCause
 
-SEND_BUFFER_BYTES = 32_768
-"""Of the kernel, each stream: two seconds of base64 audio. The default would hide minutes of stale audio there."""
 WRITE_LIMIT_BYTES = 8_192
 """Of the process, each stream: beyond, messages wait in the outbox, where the oldest can still be dropped."""
 HARD_LIMIT_EXTRA_BYTES = 1 << 20
 """A message so much longer than allowed is not even read to be counted: the connection is closed with 1009."""
-RECEIVE_QUEUE_MESSAGES = 64
 CLOSE_TIMEOUT_S = 1.0
 
-
-class DialFailed(Exception):
-    """The bot was not reached.
-
-    Attributes:
-        cause: For the counter.
-        detail: One sentence for the operator.
-    """
-
-    def __init__(self, cause: EndCause, detail: str) -> None:
-        super().__init__(detail)
-        self.cause = cause
-        self.detail = detail
+_TEXT = WSMsgType.TEXT
+End = tuple[EndCause, str]
+"""Why a connection ended, and one sentence for the operator."""
 
 
-class _NoRedirects(connect):
-    """The headers may hold secrets, and the profile names the bot: it is not for the bot to name another."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-async def dial(
-    url: str,
-    *,
-    headers: Mapping[str, str],
-    timeout_s: float,
-    max_message_bytes: int,
-    ping_interval_s: float,
-    ping_timeout_s: float,
-) -> ClientConnection:
-    """Opens a WebSocket to a bot: no compression (it costs more than it saves on 20 ms of audio), TCP_NODELAY.
+class BotSocket(WSListener):
+    """An open WebSocket.
 
     Args:
-        url: ws:// or wss://.
-        headers: Of the upgrade request.
-        timeout_s: Bound of DNS, TCP, TLS and upgrade together.
-        max_message_bytes: What is to be read; longer by a megabyte ends the connection.
-        ping_interval_s: How often the bot is pinged.
-        ping_timeout_s: Without a pong for so long the connection is lost.
+        receive: Takes each message of the bot.
+        writable: Called when there is room to send again.
+        max_message_bytes: Longer messages end the connection with 1009.
 
-    Raises:
-        DialFailed: With BOT_REFUSED (DNS, TCP, TLS), BOT_REJECTED (another answer than 101) or BOT_TIMEOUT (the
-            server took the connection and did not finish the handshake).
+    Attributes:
+        full: More is not to be sent now: the bot does not read. True at first; whoever sends sets it to False to begin.
+        ended: Resolves once, when the connection has gone. Never an exception.
     """
-    # The outer bound also covers what may not be cancelled in time, such as a name server that does not answer.
-    stage = _Stage()
-    try:
-        async with asyncio.timeout(timeout_s):
-            sock = await _connect_tcp(url, stage)
-            return await _handshake(
-                sock,
-                url,
-                additional_headers=dict(headers),
-                max_size=max_message_bytes + HARD_LIMIT_EXTRA_BYTES,
-                ping_interval=ping_interval_s,
-                ping_timeout=ping_timeout_s,
-            )
-    except TimeoutError:
-        cause = EndCause.BOT_TIMEOUT if stage.connected else EndCause.BOT_REFUSED
-        raise DialFailed(cause, f"no {stage.waits_for} within {timeout_s:g} s") from None
-    except InvalidStatus as error:
-        detail = f"the server answered the upgrade with HTTP {error.response.status_code}"
-        raise DialFailed(EndCause.BOT_REJECTED, detail) from error
-    except InvalidURI as error:
-        raise DialFailed(EndCause.BOT_REFUSED, "the url is not a ws:// or wss:// address") from error
-    except ssl.SSLError as error:
-        raise DialFailed(EndCause.BOT_REFUSED, f"TLS failed: {error}") from error
-    except (ConnectionClosed, EOFError, OSError) as error:
-        raise DialFailed(EndCause.BOT_REFUSED, _refusal(error, stage)) from error
-    except InvalidMessage as error:
-        # websockets reports a connection that was closed without an answer in the same way as one that is not HTTP.
-        if isinstance(error.__cause__, EOFError | OSError):
-            raise DialFailed(EndCause.BOT_REFUSED, "the server closed the connection without an answer") from error
-        raise DialFailed(EndCause.BOT_REJECTED, f"the server's answer is not HTTP: {error}") from error
-    except WebSocketException as error:
-        raise DialFailed(EndCause.BOT_REJECTED, f"the server's answer is no WebSocket upgrade: {error}") from error
-    except Exception as error:
-        # websockets 17 fails with an AssertionError when the server talks before it is asked. What a peer sends must
-        # not look like a defect of ours, whatever the library makes of it.
-        raise DialFailed(EndCause.BOT_REJECTED, f"the server's answer is no WebSocket upgrade: {error!r}") from error
 
+    def __init__(
+        self, receive: Callable[[WireMessage], None], writable: Callable[[], None], max_message_bytes: int
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.full = True
+        self.ended: asyncio.Future[End] = loop.create_future()
+        self._loop = loop
+        self._receive = receive
+        self._writable = writable
+        self._max_bytes = max_message_bytes
+        self._transport: WSTransport
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+        self._parts_are_text = False
+        self._full_since_s: float | None = None
+        self._pinged_s: float | None = None
 
-class _Stage:
-    """How far a dial has come."""
+    # -- towards the bot ---------------------------------------------------------------------------------------
 
-    connected = False
-    waits_for = "answer of the name server"
-
-
-async def _connect_tcp(url: str, stage: _Stage) -> socket.socket:
-    """A connected socket: the addresses of the name one after the other."""
-    loop = asyncio.get_running_loop()
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or {"ws": 80, "wss": 443}[parts.scheme]
-    except (KeyError, ValueError) as error:
-        raise InvalidURI(url, str(error)) from error
-    if not host:
-        raise InvalidURI(url, "no host")
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    stage.waits_for = "TCP connection"
-    failure: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in found:
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            await loop.sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
+    def send(self, message: WireMessage) -> None:
+        """Sends a message, or what the kernel takes of it at once; the rest waits in this process."""
+        if isinstance(message, str):
+            self._transport.send(_TEXT, message.encode())
         else:
-            stage.connected = True
-            stage.waits_for = "end of the WebSocket handshake"
-            return sock
-    raise failure
+            self._transport.send(WSMsgType.BINARY, message)
+
+    async def watch(self, ping_interval_s: float, ping_timeout_s: float) -> End:
+        """Pings until the connection ends, or is lost: no pong, or nothing read, for `ping_timeout_s`."""
+        while True:
+            done, _ = await asyncio.wait((self.ended,), timeout=ping_interval_s)
+            if done:
+                return self.ended.result()
+            now_s = self._loop.time()
+            if self._full_since_s is not None and now_s - self._full_since_s >= ping_timeout_s:
+                return EndCause.BOT_LOST, f"the bot has read nothing for {ping_timeout_s:g} s"
+            if self._pinged_s is None:
+                self._pinged_s = now_s
+                self._transport.send_ping()
+            elif now_s - self._pinged_s >= ping_timeout_s:
+                return EndCause.BOT_LOST, f"the bot has not answered a ping for {ping_timeout_s:g} s"
+
+    async def close(self) -> None:
+        """Closes with 1000 and waits a bounded time for the bot to agree."""
+        self._transport.send_close(WSCloseCode.OK)
+        await asyncio.wait((self.ended,), timeout=CLOSE_TIMEOUT_S)
+
+    def abort(self) -> None:
+        """Lets go of the connection at once."""
+        self._transport.disconnect(graceful=False)
+
+    # -- called by the library ---------------------------------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The upgrade is done."""
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=WRITE_LIMIT_BYTES)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame; messages in several are put together."""
+        kind = frame.msg_type
+        if kind == _TEXT and frame.fin:
+            try:
+                self._receive(frame.get_payload_as_utf8_text())
+            except UnicodeDecodeError:
+                self._refuse(WSCloseCode.INVALID_TEXT, "text that is not UTF-8")
+        elif kind == WSMsgType.BINARY and frame.fin:
+            self._receive(frame.get_payload_as_bytes())
+        elif kind == WSMsgType.PONG:
+            self._pinged_s = None
+        elif kind == WSMsgType.CLOSE:
+            if not transport.is_close_frame_sent:
+                transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            self._take_part(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The connection has gone."""
+        self.full = True
+        if not self.ended.done():
+            self.ended.set_result(_end_of(transport))
+
+    def pause_writing(self) -> None:
+        """More waits in the process than the limit."""
+        self.full = True
+        self._full_since_s = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The bot has read."""
+        self.full = False
+        self._full_since_s = None
+        self._writable()
+
+    def _take_part(self, frame: WSFrame) -> None:
+        first = frame.msg_type != WSMsgType.CONTINUATION
+        if first == bool(self._parts):
+            self._refuse(WSCloseCode.PROTOCOL_ERROR, "frames of messages out of order")
+            return
+        if first:
+            self._parts_are_text = frame.msg_type == WSMsgType.TEXT
+            self._parts_bytes = 0
+        self._parts.append(frame.get_payload_as_bytes())
+        # An empty part costs memory too.
+        self._parts_bytes += frame.payload_size + 64
+        if self._parts_bytes > self._max_bytes:
+            self._parts.clear()
+            self._refuse(WSCloseCode.MESSAGE_TOO_BIG, f"a message of more than {self._max_bytes} bytes")
+        elif frame.fin:
+            whole = b"".join(self._parts)
+            self._parts.clear()
+            try:
+                message = whole.decode() if self._parts_are_text else whole
+            except UnicodeDecodeError:
+                self._refuse(WSCloseCode.INVALID_TEXT, "text that is not UTF-8")
+                return
+            self._receive(message)
+
+    def _refuse(self, code: WSCloseCode, why: str) -> None:
+        self._transport.send_close(code, why.encode())
+        self._transport.disconnect()
 
 
-async def _handshake(sock: socket.socket, url: str, **options: Any) -> ClientConnection:
-    try:
-        return await _NoRedirects(
-            url,
-            sock=sock,
-            compression=None,
-            open_timeout=None,
-            close_timeout=CLOSE_TIMEOUT_S,
-            max_queue=RECEIVE_QUEUE_MESSAGES,
-            write_limit=WRITE_LIMIT_BYTES,
-            proxy=None,
-            **options,
-        )
-    except BaseException:
-        # Before there is a transport nobody else closes it; afterwards this changes nothing.
-        with contextlib.suppress(OSError):
-            sock.close()
-        raise
-
-
-def _refusal(error: Exception, stage: _Stage) -> str:
-    if stage.connected:
-        return f"the server closed the connection during the handshake: {error!r}"
-    if isinstance(error, socket.gaierror):
-        return f"the name of the bot cannot be resolved: {error.strerror}"
-    return f"no TCP connection to the bot: {error}"
+def _end_of(transport: WSTransport) -> End:
+    """Who closed, and how (RFC 6455 section 7.4)."""
+    handshake = transport.close_handshake
+    if handshake is not None and handshake.recv is not None and (handshake.sent is None or handshake.recv_then_sent):
+        reason = f" {handshake.recv.reason!r}" if handshake.recv.reason else ""
+        return EndCause.BOT_CLOSED, f"the bot closed with code {handshake.recv.code:d}{reason}"
+    if handshake is not None and handshake.sent is not None:
+        reason = handshake.sent.reason or "protocol error"
+        return EndCause.BOT_LOST, f"we closed with code {handshake.sent.code:d}: {reason}"
+    return EndCause.BOT_LOST, "the connection broke: no close frame"

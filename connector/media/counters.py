@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from connector.dialects.base import RejectCause
@@ -70,10 +72,11 @@ class Counters:
 
     def add_stream(self, stats: StreamStats) -> None:
         """Adds what a stream carried."""
-        add_stream(self.values, stats)
+        add_streams(self.values, (stats,))
 
 
-def add_stream(totals: dict[str, int], stats: StreamStats) -> None:
-    """Adds what a stream carried to totals by name."""
-    for name in STREAM_TOTALS:
-        totals[name] += getattr(stats, name)
+def add_streams(totals: dict[str, int], stats: Iterable[StreamStats]) -> None:
+    """Adds what streams carried to totals by name."""
+    columns = zip(*map(msgspec.structs.astuple, stats), strict=True)
+    for name, values in zip(STREAM_TOTALS, columns, strict=False):
+        totals[name] += sum(values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 
 from connector.dialects.base import WireMessage
@@ -27,8 +26,6 @@ class Outbox:
         self._max_control = max_control
         self._messages: deque[tuple[bool, WireMessage]] = deque()
         self._frames = 0
-        self._changed = asyncio.Event()
-        self._finished = False
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -39,7 +36,6 @@ class Outbox:
             self._drop_oldest_frame()
         self._frames += 1
         self._messages.append((True, message))
-        self._changed.set()
 
     def put_control(self, message: WireMessage) -> None:
         """Queues any other message."""
@@ -47,20 +43,11 @@ class Outbox:
             self.dropped += 1
             return
         self._messages.append((False, message))
-        self._changed.set()
 
-    def finish(self) -> None:
-        """Nothing more will come: `get` returns None once all is taken."""
-        self._finished = True
-        self._changed.set()
-
-    async def get(self) -> WireMessage | None:
-        """The next message, or None after `finish`."""
-        while not self._messages:
-            if self._finished:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
+    def take(self) -> WireMessage | None:
+        """The next message, or None."""
+        if not self._messages:
+            return None
         is_frame, message = self._messages.popleft()
         self._frames -= is_frame
         return message

@@ -1,4 +1,4 @@
-"""The clock of the audio path: one step each 20 ms on an absolute scale, so that no lateness adds up."""
+"""The clock of the audio path: steps of one length on an absolute scale, so that no lateness adds up."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ class PacingClock:
         self._start_s = now_s
         self._period_s = period_s
         self._step = 1
+
+    @property
+    def step(self) -> int:
+        """The step taken last; the first is 1."""
+        return self._step - 1
 
     @property
     def deadline_s(self) -> float:

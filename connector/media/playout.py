@@ -32,7 +32,8 @@ class Playout:
         self._max_bytes = max_ms * SAMPLES_PER_MS
         self._prebuffer_bytes = min(prebuffer_ms * SAMPLES_PER_MS, self._max_bytes)
         self._prebuffer_ms = prebuffer_ms
-        self._queue = bytearray()  # one piece: a bot that sends single bytes costs no more than any other
+        self._frames: deque[bytes] = deque()
+        self._rest = bytearray()  # less than a frame, behind them: a bot that sends single bytes costs no more memory
         self._accepted = 0  # positions: bytes since the stream began
         self._played = 0
         self._marks: deque[tuple[int, str]] = deque()
@@ -43,7 +44,7 @@ class Playout:
     @property
     def queued_bytes(self) -> int:
         """Audio that waits."""
-        return len(self._queue)
+        return len(self._frames) * FRAME_BYTES + len(self._rest)
 
     @property
     def queued_ms(self) -> int:
@@ -65,8 +66,11 @@ class Playout:
             if self._dry_ms is not None and self._dry_ms <= UNDERRUN_WITHIN_MS:
                 self.underruns += 1
             self._dry_ms = None
-            self._queue += audio
             self._accepted += len(audio)
+            if len(audio) == FRAME_BYTES and not self._rest:
+                self._frames.append(audio)
+            else:
+                self._cut(audio)
         return dropped
 
     def mark(self, name: str) -> list[str]:
@@ -89,7 +93,8 @@ class Playout:
         Returns:
             Every pending mark once, in order.
         """
-        self._queue.clear()
+        self._frames.clear()
+        self._rest.clear()
         self._played = self._accepted
         self._speaking = False
         self._waited_ms = 0
@@ -105,14 +110,26 @@ class Playout:
         """
         if not self._speaking and not self._start():
             return None, []
-        frame = bytes(self._queue[:FRAME_BYTES])
-        if not frame:
-            self._speaking = False
-            self._dry_ms = FRAME_MS
-            return None, []
-        del self._queue[:FRAME_BYTES]
-        self._played += len(frame)
-        return frame.ljust(FRAME_BYTES, SILENCE_BYTE), self._fire()
+        if self._frames:
+            self._played += FRAME_BYTES
+            return self._frames.popleft(), self._fire() if self._marks else []
+        if self._rest:
+            frame = bytes(self._rest)
+            self._rest.clear()
+            self._played += len(frame)
+            return frame.ljust(FRAME_BYTES, SILENCE_BYTE), self._fire()
+        self._speaking = False
+        self._dry_ms = FRAME_MS
+        return None, []
+
+    def _cut(self, audio: bytes) -> None:
+        """Appends audio of any length."""
+        self._rest += audio
+        whole = len(self._rest) // FRAME_BYTES * FRAME_BYTES
+        if whole:
+            cut = bytes(self._rest[:whole])
+            del self._rest[:whole]
+            self._frames.extend(cut[at : at + FRAME_BYTES] for at in range(0, whole, FRAME_BYTES))
 
     def _start(self) -> bool:
         queued = self.queued_bytes

@@ -140,6 +140,15 @@ class RtpSender:
         self._timestamp = timestamp
         self._marker = True
 
+    @property
+    def state(self) -> tuple[int, int, int, bool]:
+        """Next sequence number, next timestamp, SSRC, and whether the next packet is the first of all."""
+        return self._sequence, self._timestamp, self._ssrc, self._marker
+
+    @state.setter
+    def state(self, state: tuple[int, int, int, bool]) -> None:
+        self._sequence, self._timestamp, self._ssrc, self._marker = state
+
     def next(self, payload: bytes, skipped_samples: int = 0) -> bytes:
         """The next datagram.
 

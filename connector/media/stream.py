@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import Callable
 
 import structlog
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
 from connector.dialects import registry
 from connector.dialects.base import BotAudio, BotClear, BotMark, RejectCause, Rejected, StreamStart, WireMessage
 from connector.media import counters
-from connector.media.botsocket import CLOSE_TIMEOUT_S, DialFailed, dial
+from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket, End
 from connector.media.control import EndCause, OpenStream, StreamEnded, StreamOpened, StreamStats
 from connector.media.counters import Counters
-from connector.media.frames import FRAME_BYTES, SILENCE_FRAME
+from connector.media.dial import DialFailed, dial
+from connector.media.frames import FRAME_BYTES
 from connector.media.outbox import Outbox
 from connector.media.playout import Playout
-from connector.media.rtp import RtpPacket, RtpReject, RtpSender
-from connector.media.timeline import Frame, Timeline
+from connector.media.rtp import RtpReject, RtpSender
+from connector.media.timeline import Timeline
 
 GOODBYE_S = 0.5
 """For what still waits to be sent when we close, `stop` being the last of it."""
-MESSAGES_PER_TURN = 32
-"""So many messages of one bot, then the others have their turn: a flood must not hold the event loop."""
 
 log = structlog.get_logger()
 
@@ -38,50 +36,66 @@ class Stream:
         totals: The worker's counters.
         ping_interval_s: Towards the bot.
         ping_timeout_s: Towards the bot.
+        tls: For bots at wss://.
 
     Raises:
         KeyError: There is no such dialect.
     """
 
-    def __init__(self, request: OpenStream, *, totals: Counters, ping_interval_s: float, ping_timeout_s: float) -> None:
+    def __init__(
+        self,
+        request: OpenStream,
+        *,
+        totals: Counters,
+        ping_interval_s: float,
+        ping_timeout_s: float,
+        tls: ssl.SSLContext,
+    ) -> None:
         self.stream_id = request.stream_id
         self._request = request
         self._totals = totals
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
+        self._tls = tls
         start = StreamStart(request.stream_id, request.call_id, request.parameters)
         self._dialect = registry.create(request.dialect, start)
         self._playout = Playout(max_ms=request.playout_max_ms, prebuffer_ms=request.prebuffer_ms)
         self._outbox = Outbox()
-        self._rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
+        self._socket = BotSocket(self._receive_message, self._flush, request.max_message_bytes + HARD_LIMIT_EXTRA_BYTES)
+        self._flushed = asyncio.Event()
+        self.row: int | None = None
+        self.packets_out = 0
+        self.rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
         self._timeline: Timeline | None = None
         self._stats = StreamStats()
         self._close: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
         self._seen_rejects: set[str] = set()
         self._log = log.bind(pbx=request.pbx, stream_id=request.stream_id, call_id=request.call_id)
 
-    # -- media, called by the worker ---------------------------------------------------------------------------
+    # -- media, called by the audio loop ------------------------------------------------------------------------
 
-    def attach(self, now_s: float) -> None:
-        """The call is answered: the bot is told, and its clock starts."""
+    def attach(self, now_s: float) -> Timeline:
+        """The call is answered: the bot is told, and its clock starts. Gives the receive side of this stream."""
         if self._timeline is None:
             self._timeline = Timeline(now_s)
             for message in self._dialect.opened():
-                self._outbox.put_control(message)
+                self._control(message)
+        return self._timeline
 
-    def receive(self, packet: RtpPacket, now_s: float) -> None:
-        """A packet of the caller."""
-        if self._timeline is not None:
-            self._to_bot(self._timeline.receive(packet, now_s))
+    def hear(self, payload: bytes, timestamp_ms: int) -> None:
+        """A frame of the caller, for the bot."""
+        message = self._dialect.audio(payload, timestamp_ms)
+        if self._socket.full:
+            self._outbox.put_audio(message)
+        else:
+            self._socket.send(message)
 
-    def step(self, now_s: float, skipped: int) -> bytes:
-        """One 20 ms step: the datagram for the caller. Silence when the bot says nothing, so RTP never stops."""
+    def step(self) -> bytes | None:
+        """A frame of the bot, for the caller; None when it says nothing."""
         frame, marks = self._playout.read()
-        self._return_marks(marks)
-        if self._timeline is not None:
-            self._to_bot(self._timeline.tick(now_s))
-        self._stats.packets_out += 1
-        return self._rtp.next(frame or SILENCE_FRAME, skipped * FRAME_BYTES)
+        if marks:
+            self._return_marks(marks)
+        return frame
 
     def dtmf(self, digit: str) -> None:
         """The caller pressed a digit."""
@@ -97,9 +111,15 @@ class Stream:
         if not self._close.done():
             self._close.set_result(cause)
 
+    @property
+    def counted(self) -> StreamStats:
+        """The counters as `stats` last gave them."""
+        return self._stats
+
     def stats(self) -> StreamStats:
-        """The counters as they stand."""
+        """The counters as they stand; the audio loop's part as it was last synced."""
         stats = self._stats
+        stats.packets_out = self.packets_out
         if self._timeline is not None:
             counts = self._timeline.counts
             stats.packets_in = counts.received
@@ -122,91 +142,79 @@ class Stream:
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         try:
-            socket = await self._dial()
+            reached = await self._dial()
         except DialFailed as failure:
             return self._ended(failure.cause, failure.detail)
-        if socket is None:
+        if not reached:
             return self._ended(self._close.result(), "closed while the bot was being dialled")
         opened(StreamOpened(self.stream_id, (loop.time() - started_s) * 1000))
-        return self._ended(*await self._carry(socket))
+        return self._ended(*await self._carry())
 
-    async def _dial(self) -> ClientConnection | None:
-        """The open WebSocket, or None when the stream is closed meanwhile."""
+    async def _dial(self) -> bool:
+        """Opens the WebSocket; False when the stream is closed meanwhile."""
         dialling = asyncio.create_task(
             dial(
                 self._request.url,
+                self._socket,
                 headers=self._request.headers,
+                tls=self._tls,
                 timeout_s=self._request.connect_timeout_ms / 1000,
                 max_message_bytes=self._request.max_message_bytes,
-                ping_interval_s=self._ping_interval_s,
-                ping_timeout_s=self._ping_timeout_s,
             )
         )
-        wanted = False
+        reached = False
         try:
             await asyncio.wait((dialling, self._close), return_when=asyncio.FIRST_COMPLETED)
-            wanted = not self._close.done()
-            return dialling.result() if wanted else None
+            if not self._close.done():
+                await dialling
+                reached = True
+            return reached
         finally:
-            if not wanted:
-                await _abandon(dialling)
+            if not reached:
+                await self._abandon(dialling)
 
-    async def _carry(self, socket: ClientConnection) -> tuple[EndCause, str]:
-        reading = asyncio.create_task(self._read(socket))
-        sending = asyncio.create_task(self._send(socket))
+    async def _abandon(self, dialling: asyncio.Task[None]) -> None:
+        """Waits for a dial that is wanted no more; closes what it may have opened in the same moment."""
+        dialling.cancel()
+        (failure,) = await asyncio.gather(dialling, return_exceptions=True)
+        if failure is None:
+            self._socket.abort()
+
+    async def _carry(self) -> End:
+        watching = asyncio.create_task(self._socket.watch(self._ping_interval_s, self._ping_timeout_s))
+        self._socket.full = False
+        self._flush()
         try:
-            await asyncio.wait((reading, sending, self._close), return_when=asyncio.FIRST_COMPLETED)
-            if self._close.done() and not reading.done():
-                await self._goodbye(socket, sending)
+            await asyncio.wait((watching, self._close), return_when=asyncio.FIRST_COMPLETED)
+            if not watching.done():
+                await self._goodbye()
                 return self._close.result(), ""
-            if sending.done() and (end := sending.result()) is not None:
-                return end
-            return await reading  # when sending finds the connection broken, reading knows how
+            return watching.result()
         finally:
-            for task in (reading, sending):
-                task.cancel()
-            await asyncio.gather(reading, sending, return_exceptions=True)
-            socket.transport.abort()
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            self._socket.abort()
 
-    async def _goodbye(self, socket: ClientConnection, sending: asyncio.Task[tuple[EndCause, str] | None]) -> None:
+    async def _goodbye(self) -> None:
         """Says `stop` and closes with 1000; a bot that does not listen is left after a short while."""
         if self._timeline is not None:
             for message in self._dialect.closing():
-                self._outbox.put_control(message)
-        self._outbox.finish()
-        await asyncio.wait((sending,), timeout=GOODBYE_S)
-        sending.cancel()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await socket.close(1000)
-        except TimeoutError:
-            pass  # `_carry` aborts the connection
-
-    async def _send(self, socket: ClientConnection) -> tuple[EndCause, str] | None:
-        """Sends what is queued; an end only if the bot has stopped to read.
-
-        The library's own ping cannot tell that: it would wait for room to send the ping.
-        """
-        while (message := await self._outbox.get()) is not None:
+                self._control(message)
+        if self._outbox:
+            self._flushed.clear()
             try:
-                async with asyncio.timeout(self._ping_timeout_s):
-                    await socket.send(message)
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._flushed.wait()
             except TimeoutError:
-                return EndCause.BOT_LOST, f"the bot has read nothing for {self._ping_timeout_s:g} s"
-            except ConnectionClosed:
-                break
-        return None
+                pass  # what it has not read by now it will not miss
+        await self._socket.close()
 
-    async def _read(self, socket: ClientConnection) -> tuple[EndCause, str]:
-        turn = 0
-        try:
-            while True:
-                self._receive_message(await socket.recv())
-                turn += 1
-                if turn % MESSAGES_PER_TURN == 0:
-                    await asyncio.sleep(0)
-        except ConnectionClosed as closed:
-            return _end_of(closed)
+    def _flush(self) -> None:
+        """Sends what waits, as far as there is room: so nothing waits while there is."""
+        while not self._socket.full and (message := self._outbox.take()) is not None:
+            self._socket.send(message)
+        if not self._outbox:
+            self._flushed.set()
 
     def _receive_message(self, message: WireMessage) -> None:
         self._stats.bot_messages += 1
@@ -214,10 +222,11 @@ class Stream:
             self._reject(Rejected(RejectCause.TOO_LARGE, f"{len(message)} bytes"))
             return
         parsed = self._dialect.decode(message)
+        if isinstance(parsed, BotAudio):
+            self._stats.bot_audio_bytes += len(parsed.payload)
+            self._playout.write(parsed.payload)
+            return
         match parsed:
-            case BotAudio(payload):
-                self._stats.bot_audio_bytes += len(payload)
-                self._playout.write(payload)
             case BotMark(name):
                 dropped = self._playout.marks_dropped
                 self._return_marks(self._playout.mark(name))
@@ -233,18 +242,18 @@ class Stream:
         self._totals.add(counters.bot_rejected(rejected.cause))
         self._log_once("bot_message_rejected", rejected.cause, rejected.detail)
 
-    def _to_bot(self, frames: list[Frame]) -> None:
-        for frame in frames:
-            self._outbox.put_audio(self._dialect.audio(frame.payload, frame.timestamp_ms))
-
     def _return_marks(self, names: list[str]) -> None:
         for name in names:
             self._stats.marks += 1
             self._control(self._dialect.mark_played(name))
 
     def _control(self, message: WireMessage | None) -> None:
-        if message is not None:
+        if message is None:
+            return
+        if self._socket.full:
             self._outbox.put_control(message)
+        else:
+            self._socket.send(message)
 
     def _log_once(self, event: str, cause: str, detail: str) -> None:
         """The first of a cause is a change of state; the counters tell the rest."""
@@ -255,21 +264,3 @@ class Stream:
 
     def _ended(self, cause: EndCause, detail: str) -> StreamEnded:
         return StreamEnded(self.stream_id, cause, detail, self.stats())
-
-
-def _end_of(closed: ConnectionClosed) -> tuple[EndCause, str]:
-    """Who closed, and how (RFC 6455 section 7.4)."""
-    if closed.rcvd is not None and (closed.sent is None or closed.rcvd_then_sent):
-        reason = f" {closed.rcvd.reason!r}" if closed.rcvd.reason else ""
-        return EndCause.BOT_CLOSED, f"the bot closed with code {closed.rcvd.code}{reason}"
-    if closed.sent is not None:
-        return EndCause.BOT_LOST, f"we closed with code {closed.sent.code}: {closed.sent.reason or 'protocol error'}"
-    return EndCause.BOT_LOST, f"the connection broke: {closed.__cause__ or 'no close frame'}"
-
-
-async def _abandon(dialling: asyncio.Task[ClientConnection]) -> None:
-    """Waits for a dial that is wanted no more; closes what it may have opened in the same moment."""
-    dialling.cancel()
-    (result,) = await asyncio.gather(dialling, return_exceptions=True)
-    if isinstance(result, ClientConnection):
-        result.transport.abort()

@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ import uvloop
 from connector import logs
 from connector.config import LogSettings
 from connector.media import counters
+from connector.media.audioloop import AudioLoop
 from connector.media.control import (
     MAX_LINE_BYTES,
     Address,
@@ -44,23 +46,17 @@ from connector.media.control import (
     encode,
 )
 from connector.media.counters import Counters
-from connector.media.pacing import PacingClock
-from connector.media.rtp import MAX_DATAGRAM_BYTES, RtpReject, parse
 from connector.media.stream import Stream
 
 EXIT_PORT_TAKEN = 3
 EXIT_CANNOT_BIND = 4
 
 REPORT_EVERY_S = 1.0
-DRAIN_S = 5.0
-"""How long packets of a closed stream are taken for its last ones."""
-DATAGRAMS_PER_TURN = 1_024
+REPORT_AT_ONCE = 16
+COLLECT_FROM = 10_000
+"""Young objects; the default of 700 would have the collector run many times while streams open, in the way of audio."""
 STOP_S = 2.0
 RECEIVE_BUFFER_BYTES = 4 << 20
-MAX_STRANGERS = 64
-"""Unknown senders that are logged, each once."""
-
-Source = tuple[str, int]
 
 log = structlog.get_logger()
 
@@ -87,24 +83,20 @@ class Worker:
         self._send = send
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
+        self._tls = ssl.create_default_context()
         self._loop = asyncio.get_running_loop()
         self._counters = Counters()
         self._streams: dict[str, Stream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._attached: dict[Source, Stream] = {}
-        self._draining: dict[Source, float] = {}
-        self._strangers: set[Source] = set()
-        self._clock = PacingClock(time.monotonic())
-        self._late_s = 0.0
-        self._report_at_s = time.monotonic() + REPORT_EVERY_S
-        self._timer: asyncio.TimerHandle | None = None
+        self._audio = AudioLoop(rtp, self._counters, self._failed)
+        self._reporting: asyncio.Task[None] | None = None
 
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Starts to read RTP and to pace."""
-        self._loop.add_reader(self._rtp.fileno(), self._read_rtp)
-        self._schedule()
+        self._audio.start()
+        self._reporting = self._loop.create_task(self._report_for_ever())
 
     async def stop(self) -> None:
         """Says goodbye to every bot, waits a bounded time, and lets go of everything."""
@@ -116,9 +108,10 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._loop.remove_reader(self._rtp.fileno())
+        if self._reporting is not None:
+            self._reporting.cancel()
+            await asyncio.gather(self._reporting, return_exceptions=True)
+        self._audio.stop()
         self._rtp.close()
 
     # -- control -----------------------------------------------------------------------------------------------
@@ -142,7 +135,7 @@ class Worker:
             case SendDtmf(_, digit):
                 stream.dtmf(digit)
             case CloseStream(_, cause):
-                self._detach(stream)
+                self._audio.detach(stream)
                 stream.close(cause)
 
     def _open(self, request: OpenStream) -> None:
@@ -152,6 +145,7 @@ class Worker:
                 totals=self._counters,
                 ping_interval_s=self._ping_interval_s,
                 ping_timeout_s=self._ping_timeout_s,
+                tls=self._tls,
             )
         except KeyError as error:
             self._send(StreamEnded(request.stream_id, EndCause.BOT_REFUSED, str(error.args[0]), StreamStats()))
@@ -166,7 +160,8 @@ class Worker:
         except Exception as defect:
             log.exception("stream_failed", stream_id=stream.stream_id)
             ended = StreamEnded(stream.stream_id, EndCause.WORKER_LOST, f"defect: {defect!r}", stream.stats())
-        self._detach(stream)
+        self._audio.detach(stream)
+        ended = msgspec.structs.replace(ended, stats=stream.stats())
         del self._streams[stream.stream_id], self._tasks[stream.stream_id]
         self._counters.add_stream(ended.stats)
         self._counters.add(counters.streams_ended(ended.cause))
@@ -185,116 +180,34 @@ class Worker:
             log.error("rtp_address_unusable", host=remote.host, stream_id=stream.stream_id)
             stream.close(EndCause.ASTERISK_ERROR)
             return
-        source = (address.compressed, remote.port)
-        other = self._attached.get(source)
-        if other is stream:
-            return
-        if other is not None:
-            # Asterisk alone gives out its ports: what it says now is true, the old stream is a left-over.
-            self._counters.add(counters.RTP_SOURCE_TAKEN_OVER)
-            log.warning("rtp_source_taken_over", source=_text(source), stream_id=stream.stream_id)
-        self._detach(stream)
-        self._draining.pop(source, None)
-        self._attached[source] = stream
-        stream.attach(time.monotonic())
+        self._audio.attach(stream, address.compressed, remote.port)
 
-    def _detach(self, stream: Stream) -> None:
-        for source, attached in list(self._attached.items()):
-            if attached is stream:
-                del self._attached[source]
-                self._draining[source] = time.monotonic() + DRAIN_S
-
-    # -- RTP ---------------------------------------------------------------------------------------------------
-
-    def _read_rtp(self) -> None:
-        now_s = time.monotonic()
-        receive = self._rtp.recvfrom
-        for _ in range(DATAGRAMS_PER_TURN):
-            try:
-                # One more than allowed: the kernel cuts a datagram off at the size of the buffer.
-                datagram, address = receive(MAX_DATAGRAM_BYTES + 1)
-            except BlockingIOError:
-                return
-            except OSError as error:  # an error that the network reported, for an earlier packet of ours
-                log.debug("rtp_receive_failed", error=str(error))
-                return
-            self._counters.add(counters.RTP_RECEIVED)
-            self._take(datagram, (address[0], address[1]), now_s)
-
-    def _take(self, datagram: bytes, source: Source, now_s: float) -> None:
-        stream = self._attached.get(source)
-        if stream is None:
-            self._from_stranger(source)
-            return
-        packet = parse(datagram)
-        if isinstance(packet, RtpReject):
-            self._counters.add(counters.rtp_rejected(packet))
-            stream.rejected_rtp(packet)
-            return
-        try:
-            stream.receive(packet, now_s)
-        except Exception as defect:
-            self._failed(stream, defect)
-
-    def _from_stranger(self, source: Source) -> None:
-        if source in self._draining:
-            self._counters.add(counters.RTP_DRAINED)
-            return
-        self._counters.add(counters.rtp_rejected(RtpReject.UNKNOWN_SOURCE))
-        if source not in self._strangers and len(self._strangers) < MAX_STRANGERS:
-            self._strangers.add(source)
-            log.warning("rtp_from_unknown_source", source=_text(source), streams=len(self._attached))
-
-    # -- the clock ---------------------------------------------------------------------------------------------
-
-    def _schedule(self) -> None:
-        self._timer = self._loop.call_later(max(0.0, self._clock.deadline_s - time.monotonic()), self._tick)
-
-    def _tick(self) -> None:
-        now_s = time.monotonic()
-        due = self._clock.due(now_s)
-        if due is not None:
-            skipped, late_s = due
-            self._late_s = max(self._late_s, late_s)
-            self._counters.add(counters.LATE_TICKS, skipped)
-            # What came while we stood still is audio, and must not be taken for silence.
-            self._read_rtp()
-            for source, stream in list(self._attached.items()):
-                self._pace(source, stream, now_s, skipped)
-            if now_s >= self._report_at_s:
-                self._report(now_s)
-        self._schedule()
-
-    def _pace(self, source: Source, stream: Stream, now_s: float, skipped: int) -> None:
-        try:
-            self._rtp.sendto(stream.step(now_s, skipped), source)
-        except OSError as error:
-            self._counters.add(counters.RTP_SEND_FAILED)
-            log.debug("rtp_send_failed", error=str(error))
-        except Exception as defect:
-            self._failed(stream, defect)
+    # -- reports -----------------------------------------------------------------------------------------------
 
     def _failed(self, stream: Stream, defect: Exception) -> None:
-        """A defect in one stream must not stop the clock of the others."""
         log.error("stream_failed", stream_id=stream.stream_id, exc_info=defect)
-        self._detach(stream)
         stream.close(EndCause.WORKER_LOST)
 
-    def _report(self, now_s: float) -> None:
-        self._report_at_s = max(self._report_at_s + REPORT_EVERY_S, now_s)
-        self._draining = {source: until for source, until in self._draining.items() if until > now_s}
-        streams = {stream_id: stream.stats() for stream_id, stream in self._streams.items()}
+    async def _report_for_ever(self) -> None:
+        """Counters are collected a few streams at a time: all at once would hold up the audio of a thousand calls."""
+        while True:
+            streams = list(self._streams.values())
+            turns = len(streams) // REPORT_AT_ONCE + 1
+            for turn in range(turns):
+                await asyncio.sleep(REPORT_EVERY_S / turns)
+                for stream in streams[turn * REPORT_AT_ONCE : (turn + 1) * REPORT_AT_ONCE]:
+                    self._audio.sync(stream)
+                    stream.stats()
+            self._report()
+
+    def _report(self) -> None:
+        self._audio.forget(time.monotonic())
+        streams = {stream_id: stream.counted for stream_id, stream in self._streams.items()}
         totals = dict(self._counters.values)
-        for stats in streams.values():
-            counters.add_stream(totals, stats)
-        if not self._send(WorkerStats(totals, self._late_s * 1000, streams)):
+        counters.add_streams(totals, streams.values())
+        if not self._send(WorkerStats(totals, self._audio.late_s * 1000, streams)):
             self._counters.add(counters.STATS_SKIPPED)
-        self._late_s = 0.0
-
-
-def _text(source: Source) -> str:
-    host, port = source
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._audio.late_s = 0.0
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -333,6 +246,7 @@ async def serve(control: socket.socket, rtp: socket.socket, ping_interval_s: flo
     # What lives now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(COLLECT_FROM)
     try:
         while line := await reader.readline():
             worker.handle(line)
@@ -358,8 +272,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logs.configure(LogSettings(format=options.log_format, level=options.log_level))
-    # websockets and asyncio log each broken connection; our causes say the same once.
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    # The library logs each connection; our causes say the same once.
+    logging.getLogger("picows").setLevel(logging.CRITICAL)
     try:
         rtp = bind(options.bind_host, options.bind_port)
     except OSError as error:

@@ -123,3 +123,35 @@ def test_the_registry_knows_it_and_lists_what_there_is() -> None:
     assert isinstance(registry.create("twilio", StreamStart("s", "c")), Twilio)
     with pytest.raises(KeyError, match="twilio"):
         registry.create("no-such", StreamStart("s", "c"))
+
+
+payloads = st.binary(min_size=0, max_size=400)
+shapes = st.sampled_from(
+    [
+        '{"event":"media","media":{"payload":"%s"}}',
+        '{"event": "media", "streamSid": "SID", "media": {"payload": "%s"}}',
+        '{"media":{"payload":"%s","x":"%s"},"event":"media"}',
+        '{"event":"media","media":{"payload":"%s"},"n":NUMBER}',
+    ]
+)
+
+
+@given(st.lists(st.tuples(shapes, payloads, st.text(max_size=3), st.booleans()), max_size=8))
+def test_a_decoder_that_has_learned_reads_as_a_new_one(messages: list[tuple[str, bytes, str, bool]]) -> None:
+    learned = new()
+    sid_of = json.loads(str(learned.audio(bytes(160), 0)))["streamSid"]
+    for number, (shape, audio, noise, spoil) in enumerate(messages):
+        text = base64.b64encode(audio).decode()
+        if spoil:
+            text = text[: len(text) // 2] + noise + text[len(text) // 2 :]
+        message = shape.replace("%s", text).replace("SID", sid_of).replace("NUMBER", str(number))
+        assert learned.decode(message) == new().decode(message)
+
+
+def test_a_payload_that_stands_elsewhere_too_is_not_learned() -> None:
+    dialect = new()
+    first, second = (base64.b64encode(bytes([n]) * 160).decode() for n in (1, 2))
+    dialect.decode(f'{{"x":"{first}","event":"media","media":{{"payload":"{first}"}}}}')
+    assert dialect.decode(f'{{"x":"{second}","event":"media","media":{{"payload":"{first}"}}}}') == BotAudio(
+        b"\1" * 160
+    )

@@ -4,21 +4,23 @@ import asyncio
 import contextlib
 import itertools
 import json
+import ssl
 import statistics
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.utils import accept_key
 
 from connector.audio import g711
 from connector.audio.tone import dominant_tone
 from connector.lab.echo_bot import bot, tone
 from connector.media import counters
 from connector.media.control import Address, EndCause
-from connector.media.counters import Counters
 from connector.media.engine import MediaEngine
 from connector.media.rtp import RtpReject, int16, int32
-from connector.media.stream import Stream
 
 SILENCE = b"\xff" * 160
 
@@ -341,6 +343,42 @@ async def test_tls_with_a_bot_that_has_none_is_refused(
     assert "TLS" in failure.detail
 
 
+async def test_a_bot_over_tls_is_reached_and_its_certificate_checked(
+    recording_bot: Any,
+    request_for: Any,
+    stream_failed: Any,
+    until: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=bot"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    made = await asyncio.create_subprocess_exec(*command, *names, stderr=asyncio.subprocess.DEVNULL)
+    assert await made.wait() == 0
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+
+    async def try_it(engine: MediaEngine, url: str, trusted: bool) -> None:
+        running = asyncio.create_task(engine.run())
+        await asyncio.wait_for(engine.ready.wait(), 20)
+        if trusted:
+            handle = await engine.open(request_for(url))
+            await recording_bot.play(SILENCE)
+            await until(lambda: handle.stats.bot_audio_bytes == 160)
+        else:
+            failure = await stream_failed(engine, request_for(url))
+            assert (failure.cause, "TLS" in failure.detail) == (EndCause.BOT_REFUSED, True)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    async with serve(recording_bot.handle, "127.0.0.1", 0, ssl=tls, compression=None) as server:
+        url = f"wss://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+        await try_it(MediaEngine(bind_host="127.0.0.1", bind_port=0), url, trusted=False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        await try_it(MediaEngine(bind_host="127.0.0.1", bind_port=0), url, trusted=True)
+
+
 @pytest.mark.parametrize("asked", [b"", b"\r\n\r\n"], ids=["unasked", "asked"])
 async def test_an_answer_that_is_not_http_is_rejected(
     engine: MediaEngine, request_for: Any, stream_failed: Any, asked: bytes
@@ -383,22 +421,149 @@ async def test_a_closed_bot_tells_its_code(open_stream: Any, recording_bot: Any)
     assert "out of ideas" in ended.detail
 
 
-async def test_a_flood_from_one_bot_lets_the_others_have_their_turn(request_for: Any) -> None:
-    class Flooding:
-        """Like a connection with so many messages waiting that reading never has to wait."""
+async def test_a_flood_from_one_bot_lets_the_others_have_their_turn(
+    open_stream: Any, recording_bot: Any, until: Any
+) -> None:
+    async def flood(socket: ServerConnection) -> None:
+        socket.transport.write((b"\x81\x11" + b'{"event":"clear"}') * 50_000)
+        await socket.wait_closed()
 
-        read = 0
+    spoken = frames_of(tone(440, 0.6))
+    handle, caller = await open_stream(recording_bot.url)
+    async with serve(flood, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        flooding, _ = await open_stream(f"ws://127.0.0.1:{port}/")
+        await caller.speak(spoken)
+        await until(lambda: flooding.stats.clears == 50_000, 30)
+        await until(lambda: sum(frame != SILENCE for frame in recording_bot.audio) == len(spoken))
+        flooding.close(EndCause.CALLER_HUNG_UP)
+        await asyncio.wait_for(flooding.ended, 10)
+    assert [frame for frame in recording_bot.audio if frame != SILENCE] == spoken
+    assert not handle.ended.done()
 
-        async def recv(self) -> str:
-            self.read += 1
-            if self.read > 10_000:
-                await asyncio.get_running_loop().create_future()
-            return '{"event":"clear"}'
 
-    socket: Any = Flooding()
-    stream = Stream(request_for("ws://unused/"), totals=Counters(), ping_interval_s=1, ping_timeout_s=1)
-    reading = asyncio.create_task(stream._read(socket))
-    await asyncio.sleep(0)
-    assert 0 < socket.read <= 100
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
+async def test_messages_in_several_frames_are_put_together(open_stream: Any, until: Any) -> None:
+    async def speak_in_parts(socket: ServerConnection) -> None:
+        await socket.send(['{"event":', '"mark","mark":{"na', 'me":"whole"}}'])
+        answers.extend([json.loads(text) async for text in socket])
+
+    answers: list[dict[str, Any]] = []
+    async with serve(speak_in_parts, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        handle, _ = await open_stream(f"ws://127.0.0.1:{port}/")
+        await until(lambda: handle.stats.marks == 1)
+        handle.close(EndCause.CALLER_HUNG_UP)
+        await asyncio.wait_for(handle.ended, 10)
+        await until(lambda: answers)
+    assert [answer["mark"] for answer in answers if answer["event"] == "mark"] == [{"name": "whole"}]
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        (b"\x81\x02\xff\xfe", "1007"),  # text that is not UTF-8
+        (b"\x01\x02\xff\xfe\x80\x01\xff", "1007"),  # the same in parts
+        (b"\x80\x01x", "1002"),  # a part without a beginning
+        (b"\x01\x01x\x01\x01y", "1002"),  # two beginnings
+    ],
+)
+async def test_frames_against_the_protocol_end_the_stream_alone(
+    engine: MediaEngine, open_stream: Any, frames: bytes, code: str
+) -> None:
+    opened = asyncio.Event()
+
+    async def misbehave(socket: ServerConnection) -> None:
+        await opened.wait()
+        socket.transport.write(frames)
+        await socket.wait_closed()
+
+    async with serve(misbehave, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        handle, _ = await open_stream(f"ws://127.0.0.1:{port}/")
+        opened.set()
+        ended = await asyncio.wait_for(handle.ended, 10)
+    assert ended.cause is EndCause.BOT_LOST
+    assert code in ended.detail
+    assert engine.stats.restarts == 0
+
+
+async def test_a_message_in_endless_parts_is_cut_off(open_stream: Any) -> None:
+    opened = asyncio.Event()
+
+    async def never_finish(socket: ServerConnection) -> None:
+        await opened.wait()
+        socket.transport.write(b"\x01\x00" + b"\x00\x00" * 100_000)
+        await socket.wait_closed()
+
+    async with serve(never_finish, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        handle, _ = await open_stream(f"ws://127.0.0.1:{port}/")
+        opened.set()
+        ended = await asyncio.wait_for(handle.ended, 10)
+    assert ended.cause is EndCause.BOT_LOST
+    assert "1009" in ended.detail
+
+
+@contextlib.asynccontextmanager
+async def shaking_hands(connection: str, then: Callable[[asyncio.StreamWriter], None]) -> AsyncIterator[str]:
+    """A server that takes every upgrade, with these headers in the answer, and reads ever after; gives its url."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        key = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
+        accept = accept_key(key.partition(b":")[2].strip().decode())
+        head = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n{connection}"
+        writer.write(f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+        then(writer)
+        while await reader.read(65_536):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+async def test_a_bot_that_does_not_answer_pings_is_lost(open_stream: Any) -> None:
+    async with shaking_hands("Connection: Upgrade\r\n", lambda writer: None) as url:
+        handle, _ = await open_stream(url)
+        ended = await asyncio.wait_for(handle.ended, 10)
+    assert ended.cause is EndCause.BOT_LOST
+    assert "ping" in ended.detail
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "Connection: keep-alive, Upgrade\r\n",
+        "connection: keep-alive\r\nConnection:upgrade\r\n",
+        f"Connection: Upgrade, close\r\nServer: {'x' * 5_000}\r\n",
+    ],
+    ids=["list", "two-lines", "long-head"],
+)
+async def test_a_bot_behind_a_proxy_that_has_more_to_say_of_the_connection(
+    open_stream: Any, until: Any, connection: str
+) -> None:
+    """And one that speaks in the same breath: what follows the head of the answer is not lost."""
+    rubbish = b"\x81\x01x" * 1_000  # frames of one byte of text that is no JSON
+    async with shaking_hands(connection, lambda writer: writer.write(rubbish)) as url:
+        handle, _ = await open_stream(url)
+        await until(lambda: handle.stats.bot_rejected == 1_000)
+
+
+async def test_an_upgrade_without_the_word_is_refused(
+    engine: MediaEngine, request_for: Any, stream_failed: Any
+) -> None:
+    async with shaking_hands("Connection: keep-alive\r\n", lambda writer: None) as url:
+        failure = await stream_failed(engine, request_for(url))
+    assert (failure.cause, "connection" in failure.detail) == (EndCause.BOT_REJECTED, True)
+
+
+async def test_more_streams_than_there_were_rows_at_first(open_stream: Any, recording_bot: Any, until: Any) -> None:
+    opened = [await open_stream(recording_bot.url) for _ in range(70)]
+    for index, (_, caller) in enumerate(opened):
+        caller.send(bytes([index]) * 160)
+    for handle, caller in opened:
+        await until(lambda handle=handle: handle.stats.packets_in == 1)
+        packets = len(caller.packets)
+        await until(lambda caller=caller, packets=packets: len(caller.packets) > packets)
+    assert {bytes([index]) * 160 for index in range(70)} <= set(recording_bot.audio)

@@ -1,0 +1,357 @@
+"""The audio path of all streams of a worker: one UDP socket, one clock, many datagrams a system call.
+
+Streams are rows of columns. Each 2 ms what has come is read in one go and given to the bots, and the tenth of the rows
+whose turn it is sends its 20 ms: so each stream is paced every 20 ms and no step is a burst. After a stall steps are
+skipped, never made up for: a burst would go straight to the caller's phone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from connector.media import counters
+from connector.media.counters import Counters
+from connector.media.frames import FRAME_BYTES, SILENCE_FRAME
+from connector.media.mmsg import ADDRESS_BYTES, Batch, pack_address, source_columns, unpack_source
+from connector.media.pacing import PacingClock
+from connector.media.rtp import HEADER_BYTES, MAX_DATAGRAM_BYTES, PT_PCMU, RtpReject, parse
+from connector.media.stream import Stream
+from connector.media.ticker import Ticker
+from connector.media.timeline_rows import Rows, TimelineRows
+
+STEP_S = 0.002
+PHASES = 10
+"""Steps in 20 ms."""
+BATCH = 256
+"""Datagrams a system call."""
+BATCHES_PER_TURN = 4
+FIRST_CAPACITY = 64
+DRAIN_S = 5.0
+"""How long packets of a closed stream are taken for its last ones."""
+MAX_STRANGERS = 64
+"""Unknown senders that are logged, each once."""
+
+_PACKET_BYTES = HEADER_BYTES + FRAME_BYTES
+_NEVER = np.iinfo(np.int64).max
+_VERSION_2 = 0x80000000
+"""Of the first word of an RTP header."""
+
+log = structlog.get_logger()
+
+
+class AudioLoop:
+    """Reads, paces and counts.
+
+    Args:
+        rtp: Bound, non-blocking UDP socket.
+        totals: The worker's counters.
+        failed: Told of a stream in which a defect came up; it is detached already.
+    """
+
+    def __init__(self, rtp: socket.socket, totals: Counters, failed: Callable[[Stream, Exception], None]) -> None:
+        self.late_s = 0.0
+        """The largest lateness of a step since this was last set to 0."""
+        self._rtp = rtp
+        self._fd = rtp.fileno()
+        self._totals = totals
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._clock = PacingClock(time.monotonic(), STEP_S)
+        self._ticker: Ticker | None = None
+        # One more than allowed: the kernel cuts a datagram off at the size of the buffer.
+        self._in = Batch(BATCH, MAX_DATAGRAM_BYTES + 8, rtp.family)
+        self._out = Batch(BATCH, _PACKET_BYTES, rtp.family)
+        self._in_words = _header_words(self._in)
+        self._out_words = _header_words(self._out)
+        self._source_columns = source_columns(rtp.family)
+        self._rows: dict[bytes, int] = {}  # by source
+        self._sources: dict[int, bytes] = {}  # by row
+        self._draining: dict[bytes, float] = {}
+        self._strangers: set[bytes] = set()
+        self._streams: list[Stream | None] = [None] * FIRST_CAPACITY
+        self._free = list(range(FIRST_CAPACITY - 1, -1, -1))
+        self._timelines = TimelineRows(FIRST_CAPACITY)
+        self._due: Rows = np.full(FIRST_CAPACITY, _NEVER, np.int64)
+        self._words: NDArray[np.uint32] = np.zeros((FIRST_CAPACITY, 3), np.uint32)
+        """The RTP header that is sent next."""
+        self._sent: Rows = np.zeros(FIRST_CAPACITY, np.int64)
+        self._addresses: NDArray[np.uint8] = np.zeros((FIRST_CAPACITY, ADDRESS_BYTES), np.uint8)
+        self._in_phase = [0] * PHASES
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts to read and to pace."""
+        self._ticker = Ticker(self._clock.deadline_s, STEP_S)
+        self._loop.add_reader(self._ticker.fd, self._tick)
+
+    def stop(self) -> None:
+        """Stops both."""
+        if self._ticker is not None:
+            self._loop.remove_reader(self._ticker.fd)
+            self._ticker.close()
+            self._ticker = None
+
+    @property
+    def attached(self) -> int:
+        """Streams that exchange audio."""
+        return len(self._rows)
+
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    def attach(self, stream: Stream, host: str, port: int) -> None:
+        """Exchanges audio between the stream and this address, and no other.
+
+        Args:
+            stream: Any.
+            host: An address of the socket's family, as a number.
+            port: 0 to 65535.
+        """
+        address = pack_address(self._rtp.family, host, port)
+        key = np.frombuffer(address, np.uint8)[self._source_columns].tobytes()
+        taken = self._rows.get(key)
+        if taken is not None:
+            other = self._streams[taken]
+            if other is stream:
+                return
+            # Asterisk alone gives out its ports: what it says now is true, the old stream is a left-over.
+            self._totals.add(counters.RTP_SOURCE_TAKEN_OVER)
+            log.warning("rtp_source_taken_over", source=_text(self._rtp.family, key), stream_id=stream.stream_id)
+            assert other is not None
+            self.detach(other)
+        self.detach(stream)
+        self._draining.pop(key, None)
+        row = self._take_row()
+        stream.row = row
+        self._streams[row] = stream
+        self._rows[key] = row
+        self._sources[row] = key
+        self._timelines.open(row, stream.attach(time.monotonic()))
+        sequence, timestamp, ssrc, marker = stream.rtp.state
+        self._words[row] = _VERSION_2 | marker << 23 | PT_PCMU << 16 | sequence, timestamp, ssrc
+        self._sent[row] = 0
+        self._addresses[row] = np.frombuffer(address, np.uint8)
+        phase = self._in_phase.index(min(self._in_phase))
+        self._in_phase[phase] += 1
+        first = self._clock.step + 1
+        self._due[row] = first + (phase - first) % PHASES
+
+    def detach(self, stream: Stream) -> None:
+        """Stops the audio; what still comes from the address is drained for a while."""
+        row = stream.row
+        if row is None:
+            return
+        self.sync(stream)
+        self._timelines.close(row)
+        stream.row = None
+        key = self._sources.pop(row)
+        del self._rows[key]
+        self._draining[key] = time.monotonic() + DRAIN_S
+        self._streams[row] = None
+        self._in_phase[int(self._due[row]) % PHASES] -= 1
+        self._due[row] = _NEVER
+        self._free.append(row)
+
+    def sync(self, stream: Stream) -> None:
+        """Brings the stream's own counters up to date."""
+        row = stream.row
+        if row is None:
+            return
+        self._timelines.sync(row)
+        stream.packets_out += int(self._sent[row])
+        self._sent[row] = 0
+        first, timestamp, ssrc = self._words[row].tolist()
+        stream.rtp.state = first & 0xFFFF, timestamp, ssrc, bool(first >> 23 & 1)
+
+    def forget(self, now_s: float) -> None:
+        """Drops what has drained long enough."""
+        self._draining = {key: until for key, until in self._draining.items() if until > now_s}
+
+    def _take_row(self) -> int:
+        if not self._free:
+            have = len(self._streams)
+            self._free = list(range(2 * have - 1, have - 1, -1))
+            self._streams += [None] * have
+            self._timelines.grow(2 * have)
+            for name in ("_due", "_words", "_sent", "_addresses"):
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate((old, np.zeros_like(old))))
+            self._due[have:] = _NEVER
+        return self._free.pop()
+
+    # -- from the callers --------------------------------------------------------------------------------------
+
+    def read(self, now_s: float) -> None:
+        """Takes what has come."""
+        for _ in range(BATCHES_PER_TURN):
+            try:
+                count = self._in.receive(self._fd)
+            except OSError as error:  # an error that the network reported, for an earlier packet of ours
+                log.debug("rtp_receive_failed", error=str(error))
+                return
+            if count:
+                self._totals.add(counters.RTP_RECEIVED, count)
+                self._take(count, now_s)
+            if count < BATCH:
+                return
+
+    def _take(self, count: int, now_s: float) -> None:
+        keys = self._in.addresses[:count, self._source_columns].tobytes()
+        size = len(keys) // count
+        find = self._rows.get
+        rows = [find(keys[at : at + size], -1) for at in range(0, len(keys), size)]
+        if len(set(rows)) == count and -1 not in rows:
+            self._take_each(np.arange(count), np.array(rows), now_s)
+            return
+        # A packet of a stream must not be taken before an earlier one of it: as many rounds as one has packets.
+        rounds: list[list[int]] = []
+        seen: dict[int, int] = {}
+        for place, row in enumerate(rows):
+            if row < 0:
+                self._from_stranger(keys[place * size : place * size + size])
+                continue
+            turn = seen[row] = seen.get(row, -1) + 1
+            if turn == len(rounds):
+                rounds.append([])
+            rounds[turn].append(place)
+        for places in rounds:
+            self._take_each(np.array(places), np.array([rows[place] for place in places]), now_s)
+
+    def _take_each(self, places: Rows, rows: Rows, now_s: float) -> None:
+        """Packets at these places of the batch, each of another row."""
+        words = self._in_words[places].astype(np.uint32)
+        done, stamps = self._timelines.receive(rows, words, self._in.sizes[places] == _PACKET_BYTES, now_s)
+        if not done.all():
+            for place, row in zip(places[~done].tolist(), rows[~done].tolist(), strict=True):
+                self._take_one(place, row, now_s)
+            places, rows = places[done], rows[done]
+        self._to_bots(rows, self._in.data[places, HEADER_BYTES:_PACKET_BYTES].tobytes(), stamps)
+
+    def _take_one(self, place: int, row: int, now_s: float) -> None:
+        """A packet by all the rules."""
+        stream = self._streams[row]
+        if stream is None:
+            return
+        packet = parse(self._in.data[place, : self._in.sizes[place]].tobytes())
+        if isinstance(packet, RtpReject):
+            self._totals.add(counters.rtp_rejected(packet))
+            stream.rejected_rtp(packet)
+            return
+        try:
+            for frame in self._timelines.receive_one(row, packet, now_s):
+                stream.hear(frame.payload, frame.timestamp_ms)
+        except Exception as defect:
+            self._defect(stream, defect)
+
+    def _to_bots(self, rows: Rows, payloads: bytes, stamps: Rows) -> None:
+        """A frame for each row."""
+        at = 0
+        streams = self._streams
+        for row, stamp in zip(rows.tolist(), stamps.tolist(), strict=True):
+            stream = streams[row]
+            if stream is not None:
+                try:
+                    stream.hear(payloads[at : at + FRAME_BYTES], stamp)
+                except Exception as defect:
+                    self._defect(stream, defect)
+            at += FRAME_BYTES
+
+    def _from_stranger(self, key: bytes) -> None:
+        if key in self._draining:
+            self._totals.add(counters.RTP_DRAINED)
+            return
+        self._totals.add(counters.rtp_rejected(RtpReject.UNKNOWN_SOURCE))
+        if key not in self._strangers and len(self._strangers) < MAX_STRANGERS:
+            self._strangers.add(key)
+            log.warning("rtp_from_unknown_source", source=_text(self._rtp.family, key), streams=len(self._rows))
+
+    # -- to the callers ----------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        assert self._ticker is not None
+        self._ticker.clear()
+        now_s = time.monotonic()
+        due = self._clock.due(now_s)
+        if due is None:
+            return
+        skipped, late_s = due
+        self.late_s = max(self.late_s, late_s)
+        self._totals.add(counters.LATE_TICKS, skipped // PHASES)
+        # What came while we stood still is audio, and must not be taken for silence.
+        self.read(now_s)
+        rows = np.flatnonzero(self._due <= self._clock.step)
+        for at in range(0, rows.size, BATCH):
+            self._pace(rows[at : at + BATCH], now_s)
+
+    def _pace(self, rows: Rows, now_s: float) -> None:
+        """Sends 20 ms for each row."""
+        count = rows.size
+        frames = []
+        defects: list[tuple[Stream, Exception]] = []
+        for row in rows.tolist():
+            stream = self._streams[row]
+            frame = None
+            if stream is not None:
+                try:
+                    frame = stream.step()
+                except Exception as error:
+                    defects.append((stream, error))
+            frames.append(frame or SILENCE_FRAME)
+        words = self._words[rows]
+        due = self._due[rows]
+        skipped = (self._clock.step - due) // PHASES
+        if skipped.any():
+            # Only the timestamp tells that we stood still: a gap in the sequence would be read as loss.
+            words[:, 1] += (skipped * FRAME_BYTES).astype(np.uint32)
+            due += skipped * PHASES
+        self._out_words[:count] = words
+        self._out.data[:count, HEADER_BYTES:] = np.frombuffer(b"".join(frames), np.uint8).reshape(count, FRAME_BYTES)
+        self._out.addresses[:count] = self._addresses[rows]
+        failed = self._out.send(self._fd, count)
+        if failed:
+            self._totals.add(counters.RTP_SEND_FAILED, failed)
+        words[:, 0] = (words[:, 0] + 1) & 0xFFFF | _VERSION_2
+        words[:, 1] += FRAME_BYTES
+        self._words[rows] = words
+        self._due[rows] = due + PHASES
+        self._sent[rows] += 1
+        silent, stamps, others = self._timelines.tick(rows, now_s)
+        if silent.size:
+            self._to_bots(silent, SILENCE_FRAME * silent.size, stamps)
+        for row in others.tolist():
+            self._tick_one(row, now_s)
+        for stream, defect in defects:
+            self._defect(stream, defect)
+
+    def _tick_one(self, row: int, now_s: float) -> None:
+        stream = self._streams[row]
+        if stream is None:
+            return
+        try:
+            for frame in self._timelines.tick_one(row, now_s):
+                stream.hear(frame.payload, frame.timestamp_ms)
+        except Exception as defect:
+            self._defect(stream, defect)
+
+    def _defect(self, stream: Stream, defect: Exception) -> None:
+        """A defect in one stream must not stop the clock of the others."""
+        self.detach(stream)
+        self._failed(stream, defect)
+
+
+def _header_words(batch: Batch) -> NDArray[np.uint32]:
+    """The RTP headers in a batch as words in network order, over its memory: shape (count, 3)."""
+    count, width = batch.data.shape
+    return np.ndarray((count, 3), ">u4", batch.data, strides=(width, 4))
+
+
+def _text(family: int, key: bytes) -> str:
+    host, port = unpack_source(family, key)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
