@@ -29,8 +29,8 @@ FLOORS = [
     ["telephony"],
     ["logs"],
     ["config"],
-    ["config_web", "config_people", "config_store"],
-    ["config_types"],
+    ["config_web", "config_people", "config_store", "config_profiles"],
+    ["config_targets", "config_types"],
 ]
 """Top to bottom."""
 
