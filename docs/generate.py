@@ -50,18 +50,35 @@ def _section(key: str, definitions: dict[str, Any], reference: str) -> list[str]
             below += _section(f"{key}.{name}", definitions, prop["$ref"])
         else:
             rows.append(_row(name, prop, required=name in section.get("required", ())))
-    text = f"## [{key}]\n\n{' '.join(section.get('description', '').split())}\n"
+            for each in _choices(prop).values():
+                below += _section(f"{key}.{name}", definitions, each)
+    named = section["properties"].get("name", {}).get("const")
+    title = f'[{key}] with name = "{named}"' if named else f"[{key}]"
+    text = f"## {title}\n\n{' '.join(section.get('description', '').split())}\n"
     if rows:
         text += "\n" + TABLE + "\n".join(rows) + "\n"
     return [text, *below]
 
 
+def _choices(prop: dict[str, Any]) -> dict[str, str]:
+    """Where a key is one of several tables told apart by their `name`: the name and the reference of each."""
+    found: dict[str, str] = {}
+    for each in (prop, *prop.get("anyOf", ())):
+        found |= each.get("discriminator", {}).get("mapping", {})
+    return found
+
+
 def _row(name: str, prop: dict[str, Any], *, required: bool) -> str:
-    default = "required" if required else f"`{json.dumps(prop.get('default'))}`"
+    value = prop.get("default")
+    if _choices(prop):
+        value = value["name"]
+    default = "required" if required else f"`{json.dumps(value)}`"
     return f"| `{name}` | {_kind(prop)} | {default} | {' '.join(prop.get('description', '').split())} |"
 
 
 def _kind(prop: dict[str, Any]) -> str:
+    if "discriminator" in prop:
+        return "table"
     if "anyOf" in prop:
         return " or ".join(_kind(each) for each in prop["anyOf"] if each.get("type") != "null")
     if "const" in prop:

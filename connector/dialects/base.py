@@ -1,19 +1,33 @@
 """What every bot wire protocol looks like from inside: messages in, audio and marks out, and back.
 
 A dialect is sans-I/O: it never opens a socket, reads a clock or awaits. The worker feeds it what it
-received and sends what it returns, so a dialect is tested with plain values.
+received and sends what it returns, so a dialect is tested with plain values. Its life on one WebSocket:
+
+    upgrade -> connected -> [decode until ready] -> opened -> audio, dtmf, decode, ... -> closing -> [decode until done]
+
+`connected` comes before the call is answered: a bot that refuses its handshake costs the caller nothing.
 """
 
 from __future__ import annotations
 
+import abc
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, ClassVar, Literal
 
 import msgspec
+from pydantic import SecretStr
+
+from connector.audio.formats import AudioFormat
+from connector.config_types import Section
+from connector.dialects.commands import Command, Notice
 
 WireMessage = str | bytes
 """One WebSocket message: text or binary."""
+
+MAX_DETAIL = 200
+"""Characters of `Rejected.detail`."""
 
 
 class RejectCause(enum.StrEnum):
@@ -22,10 +36,33 @@ class RejectCause(enum.StrEnum):
     NOT_JSON = "not_json"
     BAD_SHAPE = "bad_shape"
     BAD_BASE64 = "bad_base64"
+    BAD_FORMAT = "bad_format"
+    """Audio in a format that the stream does not have."""
     UNKNOWN_EVENT = "unknown_event"
     TOO_LARGE = "too_large"
     WRONG_STREAM = "wrong_stream"
     NOT_TEXT = "not_text"
+    OUT_OF_TURN = "out_of_turn"
+    """Right in itself, but not now: audio before the handshake, or audio from a bot that may only listen."""
+
+
+class Track(enum.StrEnum):
+    """Whose voice it is."""
+
+    CALLER = "caller"
+    AGENT = "agent"
+    """The person, or whatever else is on the other side of the caller."""
+
+
+class StopReason(enum.StrEnum):
+    """Why we end a stream, as a bot may be told."""
+
+    CALLER_HUNG_UP = "caller_hung_up"
+    TRANSFERRED = "transferred"
+    BOT_ENDED = "bot_ended"
+    SESSION_LIMIT = "session_limit"
+    SHUTDOWN = "shutdown"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +72,50 @@ class StreamStart:
     Attributes:
         stream_id: Our id of the stream; a dialect derives its own from it.
         call_id: Our id of the call; the same for every stream of one call.
-        parameters: Custom parameters of the profile and of the call.
+        parameters: Custom parameters of the profile and of the call. Dialects that have fields of their own for them
+            take `from`, `fromName`, `to`, `direction`, `language`, `queue`, `agent` and `campaign` out of these.
+        tracks: Whose audio the stream carries, in this order.
+        two_way: Whether the bot may speak.
     """
 
     stream_id: str
     call_id: str
     parameters: dict[str, str] = field(default_factory=dict)
+    tracks: tuple[Track, ...] = (Track.CALLER,)
+    two_way: bool = True
+
+    def fact(self, name: str) -> str:
+        """One of the parameters that dialects know by name; empty where it is not known."""
+        return self.parameters.get(name, "")
+
+    def custom(self) -> dict[str, str]:
+        """The parameters that dialects do not know by name."""
+        return {name: value for name, value in self.parameters.items() if name not in FACTS}
+
+
+FACTS = frozenset({"from", "fromName", "to", "direction", "language", "queue", "agent", "campaign"})
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The HTTP request that opens a WebSocket.
+
+    Attributes:
+        url: ws:// or wss://.
+        headers: May hold secrets, so never logged.
+        subprotocols: Offered to the server (RFC 6455 section 1.9).
+    """
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    subprotocols: tuple[str, ...] = ()
+
+
+# -- what a bot says -------------------------------------------------------------------------------------------
 
 
 class BotAudio(msgspec.Struct, frozen=True, gc=False):
-    """Audio for the caller, in the dialect's codec, of any length."""
+    """Audio for the caller, in the dialect's `from_bot` format, of any length."""
 
     payload: bytes
 
@@ -62,6 +133,13 @@ class BotClear:
 
 
 @dataclass(frozen=True, slots=True)
+class BotReply:
+    """The protocol wants these messages sent back at once. They are no business of anybody else."""
+
+    messages: tuple[WireMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """The message was not used; the call goes on.
 
@@ -74,37 +152,116 @@ class Rejected:
     detail: str
 
 
-BotMessage = BotAudio | BotMark | BotClear | Rejected
+BotMessage = BotAudio | BotMark | BotClear | BotReply | Rejected | Command
 
 
-class Dialect(Protocol):
-    """One stream's side of a wire protocol. Sequence numbers live in here, so one instance serves one stream."""
+# -- the dialect -----------------------------------------------------------------------------------------------
 
-    def opened(self) -> list[WireMessage]:
-        """Messages to send as soon as the WebSocket is open and the call is answered."""
-        ...
 
-    def audio(self, payload: bytes, timestamp_ms: int) -> WireMessage:
-        """One frame of the caller's audio.
+class DialectOptions(Section):
+    """What can be set about a dialect. Each dialect has its own; `name` tells them apart."""
+
+    name: str
+
+    @property
+    def to_bot(self) -> AudioFormat:
+        """The caller's audio as `Dialect.audio` takes it."""
+        return AudioFormat()
+
+    @property
+    def from_bot(self) -> AudioFormat:
+        """The bot's audio as `BotAudio` holds it."""
+        return self.to_bot
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, secrets in clear: for the media worker alone."""
+        return {
+            key: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for key, value in self.model_dump(mode="python").items()
+        }
+
+
+class Dialect(abc.ABC):
+    """One stream's side of a wire protocol. Sequence numbers live in here, so one instance serves one WebSocket.
+
+    What a protocol has no word for is left out: the defaults here say nothing.
+
+    Attributes:
+        options_type: Its settings.
+        mode: What it can carry: a bot that speaks, one that only listens, or either.
+        ready: Whether the bot has completed the handshake; until then the call is not answered.
+        done: After `closing`: whether the bot has said its last word, so that the WebSocket may be closed.
+        heartbeat_s: How often `heartbeat` wants to be called; None: never.
+    """
+
+    options_type: ClassVar[type[DialectOptions]]
+    mode: ClassVar[Literal["two_way", "listen", "either"]] = "two_way"
+    ready: bool = True
+    done: bool = True
+    heartbeat_s: float | None = None
+
+    @abc.abstractmethod
+    def __init__(self, start: StreamStart, options: Any) -> None: ...
+
+    def upgrade(self, request: Upgrade, *, unix_s: float, nonce: str) -> Upgrade:
+        """The upgrade request with what the protocol adds: query, headers, signature, subprotocols.
 
         Args:
-            payload: 20 ms of mu-law, 160 bytes (RFC 3551 section 4.5.14).
+            request: URL and headers of the profile.
+            unix_s: Wall-clock time, for signatures.
+            nonce: Random text, another one each time.
+        """
+        return request
+
+    def connected(self) -> list[WireMessage]:
+        """Messages to send as soon as the WebSocket is open, before the call is answered."""
+        return []
+
+    def opened(self) -> list[WireMessage]:
+        """Messages to send when the call is answered: audio follows."""
+        return []
+
+    @abc.abstractmethod
+    def audio(self, payload: bytes, timestamp_ms: int, track: Track = Track.CALLER) -> WireMessage | None:
+        """One frame of audio for the bot, or None when the protocol wants more of it in one message, or none now.
+
+        Args:
+            payload: 20 ms in the format `to_bot`.
             timestamp_ms: Media time of the frame since the stream began.
+            track: Whose.
         """
         ...
 
     def dtmf(self, digit: str) -> WireMessage | None:
         """A digit the caller pressed (0-9, A-D, * or #), or None if the protocol has no word for it."""
-        ...
+        return None
 
     def mark_played(self, name: str) -> WireMessage | None:
         """A mark whose audio has been played, or was cleared."""
-        ...
+        return None
 
-    def closing(self) -> list[WireMessage]:
+    def cleared(self, played_ms: int) -> list[WireMessage]:
+        """What was queued has been dropped, as the bot wanted; marks have been returned before.
+
+        Args:
+            played_ms: How far the caller has heard: a position in all audio that `decode` has given so far, in which
+                what was dropped counts as passed.
+        """
+        return []
+
+    def notify(self, notice: Notice) -> list[WireMessage]:
+        """Something that the bot may want to know."""
+        return []
+
+    def heartbeat(self) -> Sequence[BotMessage]:
+        """Called every `heartbeat_s`: what the protocol sends or concludes when nothing else happens."""
+        return ()
+
+    def closing(self, reason: StopReason) -> list[WireMessage]:
         """Messages to send before the WebSocket is closed by us."""
-        ...
+        return []
 
-    def decode(self, message: WireMessage) -> BotMessage:
+    @abc.abstractmethod
+    def decode(self, message: WireMessage) -> Sequence[BotMessage]:
         """Reads one message of the bot. Never raises on what a peer can send."""
         ...

@@ -1,24 +1,58 @@
-"""The wire protocols by the name that a profile gives."""
+"""The wire protocols by the name that a profile gives. A new one is a file of its own and a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from connector.dialects.base import Dialect, StreamStart
-from connector.dialects.twilio import NAME as TWILIO, Twilio
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
-DIALECTS: Mapping[str, Callable[[StreamStart], Dialect]] = MappingProxyType({TWILIO: Twilio})
+from connector.dialects.base import Dialect, DialectOptions, StreamStart
+from connector.dialects.raw import Raw
+from connector.dialects.twilio import Twilio
+
+DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
+    {each.options_type.model_fields["name"].default: each for each in (Twilio, Raw)}
+)
+
+DEFAULT: DialectOptions = Twilio.options_type()
+"""What most bots speak."""
+
+_Name = Literal[tuple(DIALECTS)]  # type: ignore[valid-type]
 
 
-def create(name: str, start: StreamStart) -> Dialect:
-    """A dialect for one stream.
+def _by_name(value: object) -> object:
+    """`dialect = "raw"` is short for `dialect = { name = "raw" }`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+if TYPE_CHECKING:
+    AnyOptions = DialectOptions
+else:
+    _Options = Annotated[Union[tuple(each.options_type for each in DIALECTS.values())], Field(discriminator="name")]  # noqa: UP007
+    AnyOptions = Annotated[SerializeAsAny[_Options], BeforeValidator(_by_name, json_schema_input_type=_Name | _Options)]
+    """The options of any dialect, told apart by `name`: as a type for settings."""
+
+
+def create(name: str, start: StreamStart, options: Mapping[str, Any] | None = None) -> Dialect:
+    """A dialect for one WebSocket.
+
+    Args:
+        name: Of the dialect.
+        start: What the bot is told.
+        options: As `DialectOptions.plain` gives them; None: the defaults.
 
     Raises:
-        KeyError: There is no such dialect; the message lists those there are.
+        ValueError: There is no such dialect, or the options are not the dialect's; the message says what there is.
     """
     try:
-        factory = DIALECTS[name]
+        dialect = DIALECTS[name]
     except KeyError:
-        raise KeyError(f"unknown dialect {name!r}; there is: {', '.join(sorted(DIALECTS))}") from None
-    return factory(start)
+        raise ValueError(f"unknown dialect {name!r}; there is: {', '.join(sorted(DIALECTS))}") from None
+    try:
+        checked = dialect.options_type.model_validate(options or {})
+    except ValidationError as error:  # its own text shows values, which may be secrets
+        problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"options of dialect {name}: {'; '.join(problems)}") from None
+    return dialect(start, checked)

@@ -1,4 +1,4 @@
-"""Twilio Media Streams, the bidirectional kind (<Connect><Stream>): JSON text with mu-law in base64.
+"""Twilio Media Streams: JSON text with mu-law in base64, two-way (<Connect><Stream>) or listening (<Start><Stream>).
 
 The messages are those of Twilio's page "Media Streams - WebSocket Messages"; numbers are strings there, except in
 mediaFormat. A bot written for Twilio connects unchanged.
@@ -6,26 +6,43 @@ mediaFormat. A bot written for Twilio connects unchanged.
 
 from __future__ import annotations
 
+import base64
 import binascii
 import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
 from connector.dialects.base import (
+    MAX_DETAIL,
     BotAudio,
     BotClear,
     BotMark,
     BotMessage,
+    Dialect,
+    DialectOptions,
     RejectCause,
     Rejected,
+    StopReason,
     StreamStart,
+    Track,
     WireMessage,
 )
+from connector.dialects.wire import hashed, text, unknown_event
 
-NAME = "twilio"
-_MAX_DETAIL = 200
 _LEARN_FROM = 16
 """Shorter payloads say too little: their text may stand elsewhere in a message too."""
+_TRACKS = {Track.CALLER: "inbound", Track.AGENT: "outbound"}
+
+
+class TwilioOptions(DialectOptions):
+    """Twilio Media Streams."""
+
+    name: Literal["twilio"] = "twilio"
+    account_sid: str = ""
+    """The accountSid that the bot is told; empty: one of ours, the same for all calls."""
 
 
 class _Media(msgspec.Struct):
@@ -47,21 +64,27 @@ class _AnyMessage(msgspec.Struct):
     event: str
 
 
-class Twilio:
+class Twilio(Dialect):
     """One stream of Twilio's protocol.
 
     Args:
         start: What the bot is told. Its ids become sids by hash, so all messages of a call agree and nothing of the
             PBX is given away.
+        options: Settings.
     """
 
-    def __init__(self, start: StreamStart) -> None:
+    options_type = TwilioOptions
+    mode = "either"
+
+    def __init__(self, start: StreamStart, options: TwilioOptions) -> None:
         self._stream_sid = sid("MZ", start.stream_id)
         self._call_sid = sid("CA", start.call_id)
-        self._account_sid = sid("AC", "asterisk-connector")
+        self._account_sid = options.account_sid or sid("AC", "asterisk-connector")
         self._parameters = dict(start.parameters)
+        self._tracks = [_TRACKS[track] for track in start.tracks]
+        self._two_way = start.two_way
         self._sequence = 0
-        self._chunk = 0
+        self._chunks = dict.fromkeys(Track, 0)
         self._decoder = msgspec.json.Decoder(_Message)
         self._media_tail = f'"}},"streamSid":"{self._stream_sid}"}}'
         self._learned: tuple[str, str] | None = None
@@ -72,56 +95,63 @@ class Twilio:
             "streamSid": self._stream_sid,
             "accountSid": self._account_sid,
             "callSid": self._call_sid,
-            "tracks": ["inbound"],
+            "tracks": self._tracks,
             "customParameters": self._parameters,
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
         }
         return [
-            _text({"event": "connected", "protocol": "Call", "version": "1.0.0"}),
+            text({"event": "connected", "protocol": "Call", "version": "1.0.0"}),
             self._numbered("start", "start", start),
         ]
 
-    def audio(self, payload: bytes, timestamp_ms: int) -> WireMessage:
+    def audio(self, payload: bytes, timestamp_ms: int, track: Track = Track.CALLER) -> WireMessage | None:
         """`media`. Put together by hand: it is sent 50 times a second for each call, and all of it is known ASCII."""
         self._sequence += 1
-        self._chunk += 1
+        self._chunks[track] += 1
         encoded = binascii.b2a_base64(payload, newline=False).decode("ascii")
         return (
-            f'{{"event":"media","sequenceNumber":"{self._sequence}","media":{{"track":"inbound",'
-            f'"chunk":"{self._chunk}","timestamp":"{timestamp_ms}","payload":"{encoded}{self._media_tail}'
+            f'{{"event":"media","sequenceNumber":"{self._sequence}","media":{{"track":"{_TRACKS[track]}",'
+            f'"chunk":"{self._chunks[track]}","timestamp":"{timestamp_ms}","payload":"{encoded}{self._media_tail}'
         )
 
     def dtmf(self, digit: str) -> WireMessage | None:
-        """`dtmf`."""
+        """`dtmf`, which Twilio has for two-way streams alone."""
+        if not self._two_way:
+            return None
         return self._numbered("dtmf", "dtmf", {"track": "inbound_track", "digit": digit})
 
     def mark_played(self, name: str) -> WireMessage | None:
         """`mark`, with the name that the bot chose."""
         return self._numbered("mark", "mark", {"name": name})
 
-    def closing(self) -> list[WireMessage]:
+    def closing(self, reason: StopReason) -> list[WireMessage]:
         """`stop`."""
         return [self._numbered("stop", "stop", {"accountSid": self._account_sid, "callSid": self._call_sid})]
 
-    def decode(self, message: WireMessage) -> BotMessage:
+    def decode(self, message: WireMessage) -> Sequence[BotMessage]:
         """Reads `media`, `mark` or `clear`; anything else is a protocol error at Twilio, here it is counted.
 
         A message without streamSid is taken: the socket has one stream, and many bots leave it out.
         """
-        if self._learned is not None and isinstance(message, str) and (audio := self._as_learned(message)) is not None:
-            return audio
         if not isinstance(message, str):
-            return Rejected(RejectCause.NOT_TEXT, f"binary message of {len(message)} bytes")
+            return (Rejected(RejectCause.NOT_TEXT, f"binary message of {len(message)} bytes"),)
+        if self._learned is not None and (audio := self._as_learned(message)) is not None:
+            return (audio,)
+        return (self._read(message),)
+
+    def _read(self, message: str) -> BotMessage:
         try:
             parsed = self._decoder.decode(message)
         except msgspec.ValidationError as error:
             return _unfit(message, error)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            return Rejected(RejectCause.NOT_JSON, str(error)[:_MAX_DETAIL])
+            return Rejected(RejectCause.NOT_JSON, str(error)[:MAX_DETAIL])
         if parsed.event not in ("media", "mark", "clear"):
-            return _unknown_event(parsed.event)
+            return unknown_event(parsed.event)
         if parsed.stream_sid is not None and parsed.stream_sid != self._stream_sid:
             return Rejected(RejectCause.WRONG_STREAM, f"streamSid {parsed.stream_sid[:64]!r}")
+        if not self._two_way:
+            return Rejected(RejectCause.OUT_OF_TURN, f"{parsed.event} on a stream that only listens")
         if parsed.event == "clear":
             return BotClear()
         if parsed.event == "mark":
@@ -130,11 +160,13 @@ class Twilio:
             return BotMark(parsed.mark.name)
         if parsed.media is None:
             return Rejected(RejectCause.BAD_SHAPE, "media without its object 'media'")
-        payload = parsed.media.payload
+        return self._audio(message, parsed.media.payload)
+
+    def _audio(self, message: str, payload: str) -> BotMessage:
         try:
             audio = BotAudio(binascii.a2b_base64(payload, strict_mode=True))
         except ValueError as error:  # binascii.Error, and ValueError for what is not ASCII
-            return Rejected(RejectCause.BAD_BASE64, str(error)[:_MAX_DETAIL])
+            return Rejected(RejectCause.BAD_BASE64, str(error)[:MAX_DETAIL])
         if len(payload) >= _LEARN_FROM and message.count(payload) == 1:
             head, tail = message.split(payload)
             self._learned = head, tail
@@ -148,7 +180,7 @@ class Twilio:
         """
         assert self._learned is not None
         head, tail = self._learned
-        if not (message.startswith(head) and message.endswith(tail)):
+        if len(message) < len(head) + len(tail) or not (message.startswith(head) and message.endswith(tail)):
             return None
         try:
             return BotAudio(binascii.a2b_base64(message[len(head) : len(message) - len(tail)], strict_mode=True))
@@ -157,12 +189,22 @@ class Twilio:
 
     def _numbered(self, event: str, key: str, value: object) -> str:
         self._sequence += 1
-        return _text({"event": event, "sequenceNumber": str(self._sequence), key: value, "streamSid": self._stream_sid})
+        return text({"event": event, "sequenceNumber": str(self._sequence), key: value, "streamSid": self._stream_sid})
 
 
 def sid(prefix: str, ours: str) -> str:
     """A Twilio id of ours: two letters and 32 hex digits, the same for the same input."""
-    return prefix + hashlib.sha256(ours.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return prefix + hashed(ours)
+
+
+def signature(auth_token: str, url: str) -> str:
+    """X-Twilio-Signature of a request without a form: HMAC-SHA1 of its URL, in base64 (Twilio, "Security").
+
+    Args:
+        auth_token: The secret that the bot knows as well.
+        url: Whole, with its query, as the bot's side sees it.
+    """
+    return base64.b64encode(hmac.new(auth_token.encode(), url.encode(), hashlib.sha1).digest()).decode()
 
 
 def _unfit(message: str, error: msgspec.ValidationError) -> Rejected:
@@ -170,17 +212,9 @@ def _unfit(message: str, error: msgspec.ValidationError) -> Rejected:
     try:
         event = msgspec.json.decode(message, type=_AnyMessage).event
     except msgspec.ValidationError:
-        return Rejected(RejectCause.BAD_SHAPE, str(error)[:_MAX_DETAIL])
+        return Rejected(RejectCause.BAD_SHAPE, str(error)[:MAX_DETAIL])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as malformed:
-        return Rejected(RejectCause.NOT_JSON, str(malformed)[:_MAX_DETAIL])
+        return Rejected(RejectCause.NOT_JSON, str(malformed)[:MAX_DETAIL])
     if event in ("media", "mark", "clear"):
-        return Rejected(RejectCause.BAD_SHAPE, str(error)[:_MAX_DETAIL])
-    return _unknown_event(event)
-
-
-def _unknown_event(event: str) -> Rejected:
-    return Rejected(RejectCause.UNKNOWN_EVENT, f"event {event[:64]!r}")
-
-
-def _text(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+        return Rejected(RejectCause.BAD_SHAPE, str(error)[:MAX_DETAIL])
+    return unknown_event(event)

@@ -8,8 +8,12 @@ became of each. A worker that loses its control channel ends: nobody is left who
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import msgspec
+
+from connector.dialects.base import Track
+from connector.dialects.commands import Command, Notice
 
 MAX_LINE_BYTES = 1 << 20
 """Bound of one control message; a stream with the largest allowed parameters stays far below."""
@@ -30,6 +34,8 @@ class EndCause(enum.StrEnum):
     """The server accepted the connection and did not finish the handshake in time."""
     BOT_LOST = "bot_lost"
     """The connection broke without a WebSocket close, or a ping was not answered."""
+    BOT_FAILED = "bot_failed"
+    """The bot said in its protocol that it cannot go on."""
     SESSION_LIMIT = "session_limit"
     SHUTDOWN = "shutdown"
     WORKER_LOST = "worker_lost"
@@ -57,6 +63,9 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         call_id: The call it belongs to, unique over all PBXs; goes to the bot through the dialect.
         url: ws:// or wss://.
         dialect: Name of the wire protocol.
+        dialect_options: Its settings as `DialectOptions.plain` gives them; may hold secrets, so never logged.
+        tracks: Whose audio the bot gets.
+        two_way: Whether the bot may speak.
         parameters: Custom parameters for the bot.
         headers: Extra HTTP headers of the upgrade request; may hold secrets, so never logged.
         connect_timeout_ms: Bound of DNS, TCP, TLS and upgrade together.
@@ -76,6 +85,9 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     playout_max_ms: int
     prebuffer_ms: int
     max_message_bytes: int
+    dialect_options: dict[str, Any] = {}
+    tracks: tuple[Track, ...] = (Track.CALLER,)
+    two_way: bool = True
 
 
 class AttachMedia(msgspec.Struct, frozen=True, tag="attach"):
@@ -92,6 +104,13 @@ class SendDtmf(msgspec.Struct, frozen=True, tag="dtmf"):
     digit: str
 
 
+class Notify(msgspec.Struct, frozen=True, tag="notify"):
+    """Tell the bot what it may want to know, if its dialect has a word for it."""
+
+    stream_id: str
+    notice: Notice
+
+
 class CloseStream(msgspec.Struct, frozen=True, tag="close"):
     """Say goodbye to the bot and forget the stream. Answered by StreamEnded with this cause."""
 
@@ -99,7 +118,7 @@ class CloseStream(msgspec.Struct, frozen=True, tag="close"):
     cause: EndCause
 
 
-ToWorker = OpenStream | AttachMedia | SendDtmf | CloseStream
+ToWorker = OpenStream | AttachMedia | SendDtmf | Notify | CloseStream
 
 
 # -- worker -> control process ---------------------------------------------------------------------------------
@@ -127,6 +146,8 @@ class StreamStats(msgspec.Struct):
     """Messages to the bot dropped because it did not read."""
     marks: int = 0
     clears: int = 0
+    bot_commands: int = 0
+    """What the bot asked for beyond audio, marks and clear."""
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
@@ -137,10 +158,17 @@ class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class StreamOpened(msgspec.Struct, frozen=True, tag="opened"):
-    """The bot accepted the WebSocket."""
+    """The bot accepted the WebSocket, and what its protocol wants before audio."""
 
     stream_id: str
     connect_ms: float
+
+
+class BotCommand(msgspec.Struct, frozen=True, tag="command"):
+    """The bot asks for something. `Ended` and a fatal `Failed` are told too, though the worker acts on them itself."""
+
+    stream_id: str
+    command: Command
 
 
 class StreamEnded(msgspec.Struct, frozen=True, tag="ended"):
@@ -173,7 +201,7 @@ class WorkerStats(msgspec.Struct, frozen=True, tag="stats"):
     streams: dict[str, StreamStats]
 
 
-FromWorker = WorkerReady | StreamOpened | StreamEnded | WorkerStats
+FromWorker = WorkerReady | StreamOpened | BotCommand | StreamEnded | WorkerStats
 
 _encoder = msgspec.json.Encoder()
 _to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)

@@ -21,6 +21,8 @@ LATE_TICKS = "late_ticks"
 """Steps of the 20 ms clock that were skipped because the worker stood still."""
 STREAMS_OPENED = "streams_opened"
 BOT_MARKS_DROPPED = "bot_marks_dropped"
+BOT_COMMANDS_DROPPED = "bot_commands_dropped"
+"""What bots asked for and the control process, behind with its work, was not told."""
 STATS_SKIPPED = "stats_skipped"
 """Reports not sent because the control process did not read."""
 
@@ -51,6 +53,7 @@ NAMES: tuple[str, ...] = (
     LATE_TICKS,
     STREAMS_OPENED,
     BOT_MARKS_DROPPED,
+    BOT_COMMANDS_DROPPED,
     STATS_SKIPPED,
     *map(rtp_rejected, RtpReject),
     *map(bot_rejected, RejectCause),

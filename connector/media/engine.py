@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
+from connector.dialects.commands import Command, Notice
 from connector.media import counters
 from connector.media.control import (
     MAX_LINE_BYTES,
     Address,
     AttachMedia,
+    BotCommand,
     CloseStream,
     EndCause,
     FromWorker,
+    Notify,
     OpenStream,
     SendDtmf,
     StreamEnded,
@@ -41,6 +44,8 @@ OPEN_GRACE_S = 2.0
 STOP_S = 4.0
 STABLE_S = 30.0
 """A worker that lived so long starts the backoff anew."""
+MAX_COMMANDS = 100
+"""Of one stream that nobody has taken yet; beyond, the newest is dropped and counted."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
 
 log = structlog.get_logger()
@@ -90,6 +95,7 @@ class StreamHandle:
         ended: Resolves once, with the last message about the stream. Never an exception.
         stats: Counters, at most one second old; final once `ended` is done.
         connect_ms: How long the bot took to accept.
+        commands: What the bot asks for beyond audio, in order.
     """
 
     def __init__(self, engine: MediaEngine, stream_id: str) -> None:
@@ -97,6 +103,7 @@ class StreamHandle:
         self.ended: asyncio.Future[StreamEnded] = asyncio.get_running_loop().create_future()
         self.stats = StreamStats()
         self.connect_ms = 0.0
+        self.commands: asyncio.Queue[Command] = asyncio.Queue(MAX_COMMANDS)
         self._engine = engine
         self._opened: asyncio.Future[StreamOpened] = asyncio.get_running_loop().create_future()
 
@@ -111,6 +118,10 @@ class StreamHandle:
     def send_dtmf(self, digit: str) -> None:
         """Tells the bot of a digit the caller pressed."""
         self._send(SendDtmf(self.stream_id, digit))
+
+    def notify(self, notice: Notice) -> None:
+        """Tells the bot of something, if its dialect has a word for it."""
+        self._send(Notify(self.stream_id, notice))
 
     def close(self, cause: EndCause) -> None:
         """Asks for the end; `ended` tells when it has come. Audio stops at once."""
@@ -305,6 +316,8 @@ class MediaEngine:
                 if (handle := self._handles.get(stream_id)) is not None and not handle._opened.done():
                     handle.connect_ms = connect_ms
                     handle._opened.set_result(message)
+            case BotCommand(stream_id, command):
+                self._take_command(stream_id, command)
             case StreamEnded():
                 self._end_stream(message)
             case WorkerStats(totals, tick_late_ms, streams):
@@ -314,6 +327,13 @@ class MediaEngine:
                 for stream_id, stats in streams.items():
                     if (handle := self._handles.get(stream_id)) is not None:
                         handle.stats = stats
+
+    def _take_command(self, stream_id: str, command: Command) -> None:
+        if (handle := self._handles.get(stream_id)) is not None:
+            try:
+                handle.commands.put_nowait(command)
+            except asyncio.QueueFull:
+                self._past[counters.BOT_COMMANDS_DROPPED] += 1
 
     def _lost(self, cause: EndCause) -> None:
         """The worker is no more: its streams end, its totals stay."""

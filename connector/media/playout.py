@@ -47,6 +47,11 @@ class Playout:
         return len(self._frames) * FRAME_BYTES + len(self._rest)
 
     @property
+    def played_ms(self) -> int:
+        """Position of what is played, in all audio that was accepted, in whole milliseconds."""
+        return self._played // SAMPLES_PER_MS
+
+    @property
     def queued_ms(self) -> int:
         """Audio that waits, in whole milliseconds."""
         return self.queued_bytes // SAMPLES_PER_MS

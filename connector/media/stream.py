@@ -5,15 +5,29 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from connector.dialects import registry
-from connector.dialects.base import BotAudio, BotClear, BotMark, RejectCause, Rejected, StreamStart, WireMessage
+from connector.dialects.base import (
+    BotAudio,
+    BotClear,
+    BotMark,
+    BotMessage,
+    BotReply,
+    RejectCause,
+    Rejected,
+    StopReason,
+    StreamStart,
+    Upgrade,
+    WireMessage,
+)
+from connector.dialects.commands import Command, Ended, Failed, Notice
 from connector.media import counters
 from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket, End
-from connector.media.control import EndCause, OpenStream, StreamEnded, StreamOpened, StreamStats
+from connector.media.control import BotCommand, EndCause, OpenStream, StreamEnded, StreamOpened, StreamStats
 from connector.media.counters import Counters
 from connector.media.dial import DialFailed, dial
 from connector.media.frames import FRAME_BYTES
@@ -23,7 +37,15 @@ from connector.media.rtp import RtpReject, RtpSender
 from connector.media.timeline import Timeline
 
 GOODBYE_S = 0.5
-"""For what still waits to be sent when we close, `stop` being the last of it."""
+"""For what still waits to be sent when we close, `stop` being the last of it, and for the bot's last word."""
+STOP_REASONS = {
+    EndCause.CALLER_HUNG_UP: StopReason.CALLER_HUNG_UP,
+    EndCause.CALL_MOVED: StopReason.TRANSFERRED,
+    EndCause.BOT_CLOSED: StopReason.BOT_ENDED,
+    EndCause.SESSION_LIMIT: StopReason.SESSION_LIMIT,
+    EndCause.SHUTDOWN: StopReason.SHUTDOWN,
+}
+"""What the bot is told; of any other cause, that there was an error."""
 
 log = structlog.get_logger()
 
@@ -37,9 +59,10 @@ class Stream:
         ping_interval_s: Towards the bot.
         ping_timeout_s: Towards the bot.
         tls: For bots at wss://.
+        tell: Takes what the bot asks of the control process.
 
     Raises:
-        KeyError: There is no such dialect.
+        ValueError: There is no such dialect, or it has no such options.
     """
 
     def __init__(
@@ -50,6 +73,7 @@ class Stream:
         ping_interval_s: float,
         ping_timeout_s: float,
         tls: ssl.SSLContext,
+        tell: Callable[[BotCommand], None],
     ) -> None:
         self.stream_id = request.stream_id
         self._request = request
@@ -57,18 +81,23 @@ class Stream:
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
         self._tls = tls
-        start = StreamStart(request.stream_id, request.call_id, request.parameters)
-        self._dialect = registry.create(request.dialect, start)
+        self._tell = tell
+        start = StreamStart(request.stream_id, request.call_id, request.parameters, request.tracks, request.two_way)
+        self._dialect = registry.create(request.dialect, start, request.dialect_options)
         self._playout = Playout(max_ms=request.playout_max_ms, prebuffer_ms=request.prebuffer_ms)
         self._outbox = Outbox()
         self._socket = BotSocket(self._receive_message, self._flush, request.max_message_bytes + HARD_LIMIT_EXTRA_BYTES)
         self._flushed = asyncio.Event()
+        self._heard = asyncio.Event()
+        """Something came from the bot that may have made it ready, or done."""
+        self._greeted = False
         self.row: int | None = None
         self.packets_out = 0
         self.rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
         self._timeline: Timeline | None = None
         self._stats = StreamStats()
         self._close: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
+        self._detail = ""
         self._seen_rejects: set[str] = set()
         self._log = log.bind(pbx=request.pbx, stream_id=request.stream_id, call_id=request.call_id)
 
@@ -78,13 +107,15 @@ class Stream:
         """The call is answered: the bot is told, and its clock starts. Gives the receive side of this stream."""
         if self._timeline is None:
             self._timeline = Timeline(now_s)
-            for message in self._dialect.opened():
-                self._control(message)
+            self._greeted = True
+            self._say(self._dialect.opened())
         return self._timeline
 
     def hear(self, payload: bytes, timestamp_ms: int) -> None:
         """A frame of the caller, for the bot."""
         message = self._dialect.audio(payload, timestamp_ms)
+        if message is None:
+            return
         if self._socket.full:
             self._outbox.put_audio(message)
         else:
@@ -101,6 +132,11 @@ class Stream:
         """The caller pressed a digit."""
         if self._timeline is not None:
             self._control(self._dialect.dtmf(digit))
+
+    def notify(self, notice: Notice) -> None:
+        """Something the bot may want to know."""
+        if self._timeline is not None:
+            self._say(self._dialect.notify(notice))
 
     def rejected_rtp(self, cause: RtpReject) -> None:
         """A datagram from the caller's address that is not used; the first of its cause is logged."""
@@ -141,22 +177,27 @@ class Stream:
         """
         loop = asyncio.get_running_loop()
         started_s = loop.time()
+        deadline_s = started_s + self._request.connect_timeout_ms / 1000
         try:
-            reached = await self._dial()
+            if not await self._dial():
+                return self._ended(self._close.result(), "closed while the bot was being dialled")
+            return self._ended(*await self._converse(opened, started_s, deadline_s))
         except DialFailed as failure:
             return self._ended(failure.cause, failure.detail)
-        if not reached:
-            return self._ended(self._close.result(), "closed while the bot was being dialled")
-        opened(StreamOpened(self.stream_id, (loop.time() - started_s) * 1000))
-        return self._ended(*await self._carry())
 
     async def _dial(self) -> bool:
         """Opens the WebSocket; False when the stream is closed meanwhile."""
+        upgrade = self._dialect.upgrade(
+            Upgrade(self._request.url, self._request.headers), unix_s=time.time(), nonce=secrets.token_urlsafe(16)
+        )
+        headers = dict(upgrade.headers)
+        if upgrade.subprotocols:
+            headers["Sec-WebSocket-Protocol"] = ", ".join(upgrade.subprotocols)
         dialling = asyncio.create_task(
             dial(
-                self._request.url,
+                upgrade.url,
                 self._socket,
-                headers=self._request.headers,
+                headers=headers,
                 tls=self._tls,
                 timeout_s=self._request.connect_timeout_ms / 1000,
                 max_message_bytes=self._request.max_message_bytes,
@@ -180,26 +221,71 @@ class Stream:
         if failure is None:
             self._socket.abort()
 
-    async def _carry(self) -> End:
-        watching = asyncio.create_task(self._socket.watch(self._ping_interval_s, self._ping_timeout_s))
+    async def _converse(self, opened: Callable[[StreamOpened], None], started_s: float, deadline_s: float) -> End:
+        """From the open WebSocket to its end."""
         self._socket.full = False
         self._flush()
+        watching = asyncio.create_task(self._socket.watch(self._ping_interval_s, self._ping_timeout_s))
+        beating = asyncio.create_task(self._beat())
         try:
+            await self._shake_hands(deadline_s)
+            if not self._close.done() and not watching.done():
+                opened(StreamOpened(self.stream_id, (asyncio.get_running_loop().time() - started_s) * 1000))
             await asyncio.wait((watching, self._close), return_when=asyncio.FIRST_COMPLETED)
             if not watching.done():
                 await self._goodbye()
-                return self._close.result(), ""
+                return self._close.result(), self._detail
             return watching.result()
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in (watching, beating):
+                task.cancel()
+            await asyncio.gather(watching, beating, return_exceptions=True)
             self._socket.abort()
+
+    async def _shake_hands(self, deadline_s: float) -> None:
+        """What the protocol says before audio, for as long as the bot may take to be reached.
+
+        Raises:
+            DialFailed: The bot did not agree in time, or left.
+        """
+        first = self._dialect.connected()
+        self._greeted = bool(first)
+        self._say(first)
+        left_s = deadline_s - asyncio.get_running_loop().time()
+        if not await self._until(lambda: self._dialect.ready, left_s):
+            raise DialFailed(EndCause.BOT_TIMEOUT, "the bot has not finished the protocol's handshake in time")
+        if self._dialect.ready or (self._close.done() and not self._detail):
+            return
+        # It has ended before it began: by closing, or in the words of its protocol.
+        detail = self._detail if self._close.done() else self._socket.ended.result()[1]
+        raise DialFailed(EndCause.BOT_REJECTED, f"the bot refused the protocol's handshake: {detail}")
+
+    async def _until(self, reached: Callable[[], bool], timeout_s: float) -> bool:
+        """Waits until the bot has brought the dialect so far, or the stream ends; False when time is up."""
+        ends = (self._socket.ended,) if self._close.done() else (self._socket.ended, self._close)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not reached() and not any(end.done() for end in ends):
+                    self._heard.clear()
+                    hearing = asyncio.ensure_future(self._heard.wait())
+                    try:
+                        await asyncio.wait((hearing, *ends), return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        hearing.cancel()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _beat(self) -> None:
+        """What the protocol sends by itself."""
+        while self._dialect.heartbeat_s is not None:
+            await asyncio.sleep(self._dialect.heartbeat_s)
+            self._take(self._dialect.heartbeat())
 
     async def _goodbye(self) -> None:
         """Says `stop` and closes with 1000; a bot that does not listen is left after a short while."""
-        if self._timeline is not None:
-            for message in self._dialect.closing():
-                self._control(message)
+        if self._greeted:
+            self._say(self._dialect.closing(STOP_REASONS.get(self._close.result(), StopReason.ERROR)))
         if self._outbox:
             self._flushed.clear()
             try:
@@ -207,6 +293,7 @@ class Stream:
                     await self._flushed.wait()
             except TimeoutError:
                 pass  # what it has not read by now it will not miss
+        await self._until(lambda: self._dialect.done, GOODBYE_S)
         await self._socket.close()
 
     def _flush(self) -> None:
@@ -221,21 +308,49 @@ class Stream:
         if len(message) > self._request.max_message_bytes:
             self._reject(Rejected(RejectCause.TOO_LARGE, f"{len(message)} bytes"))
             return
-        parsed = self._dialect.decode(message)
-        if isinstance(parsed, BotAudio):
-            self._stats.bot_audio_bytes += len(parsed.payload)
-            self._playout.write(parsed.payload)
-            return
-        match parsed:
+        self._take(self._dialect.decode(message))
+        if not self._heard.is_set():
+            self._heard.set()
+
+    def _take(self, said: Sequence[BotMessage]) -> None:
+        for each in said:
+            if isinstance(each, BotAudio):
+                self._stats.bot_audio_bytes += len(each.payload)
+                self._playout.write(each.payload)
+            else:
+                self._take_other(each)
+
+    def _take_other(self, said: BotMark | BotClear | BotReply | Rejected | Command) -> None:
+        match said:
             case BotMark(name):
                 dropped = self._playout.marks_dropped
                 self._return_marks(self._playout.mark(name))
                 self._totals.add(counters.BOT_MARKS_DROPPED, self._playout.marks_dropped - dropped)
             case BotClear():
                 self._stats.clears += 1
+                played_ms = self._playout.played_ms
                 self._return_marks(self._playout.clear())
+                self._say(self._dialect.cleared(played_ms))
+            case BotReply(messages):
+                self._say(messages)
             case Rejected():
-                self._reject(parsed)
+                self._reject(said)
+            case _:
+                self._ask(said)
+
+    def _ask(self, command: Command) -> None:
+        """What the bot wants of the control process; what it says of its own end, ends the stream as well."""
+        self._stats.bot_commands += 1
+        self._tell(BotCommand(self.stream_id, command))
+        match command:
+            case Ended(reason):
+                self._detail = self._detail or f"the bot ended: {reason[:200]!r}"
+                self.close(EndCause.BOT_CLOSED)
+            case Failed(code, message, fatal=True):
+                self._detail = self._detail or f"the bot failed: {code[:64]} {message[:200]!r}"
+                self.close(EndCause.BOT_FAILED)
+            case Failed(code, message):
+                self._log_once("bot_reports_error", code[:64], message[:200])
 
     def _reject(self, rejected: Rejected) -> None:
         self._stats.bot_rejected += 1
@@ -246,6 +361,10 @@ class Stream:
         for name in names:
             self._stats.marks += 1
             self._control(self._dialect.mark_played(name))
+
+    def _say(self, messages: Sequence[WireMessage]) -> None:
+        for message in messages:
+            self._control(message)
 
     def _control(self, message: WireMessage | None) -> None:
         if message is None:

@@ -33,9 +33,11 @@ from connector.media.control import (
     MAX_LINE_BYTES,
     Address,
     AttachMedia,
+    BotCommand,
     CloseStream,
     EndCause,
     FromWorker,
+    Notify,
     OpenStream,
     SendDtmf,
     StreamEnded,
@@ -56,6 +58,8 @@ REPORT_AT_ONCE = 16
 COLLECT_FROM = 10_000
 """Young objects; the default of 700 would have the collector run many times while streams open, in the way of audio."""
 STOP_S = 2.0
+MAX_WAITING_COMMANDS_BYTES = 1 << 20
+"""Of the control channel: a bot that floods it with commands is not listened to beyond."""
 RECEIVE_BUFFER_BYTES = 4 << 20
 
 log = structlog.get_logger()
@@ -134,6 +138,8 @@ class Worker:
                 self._attach(stream, remote)
             case SendDtmf(_, digit):
                 stream.dtmf(digit)
+            case Notify(_, notice):
+                stream.notify(notice)
             case CloseStream(_, cause):
                 self._audio.detach(stream)
                 stream.close(cause)
@@ -146,9 +152,10 @@ class Worker:
                 ping_interval_s=self._ping_interval_s,
                 ping_timeout_s=self._ping_timeout_s,
                 tls=self._tls,
+                tell=self._command,
             )
-        except KeyError as error:
-            self._send(StreamEnded(request.stream_id, EndCause.BOT_REFUSED, str(error.args[0]), StreamStats()))
+        except ValueError as error:
+            self._send(StreamEnded(request.stream_id, EndCause.BOT_REFUSED, str(error), StreamStats()))
             return
         self._streams[request.stream_id] = stream
         self._tasks[request.stream_id] = self._loop.create_task(self._live(stream))
@@ -170,6 +177,10 @@ class Worker:
     def _opened(self, message: FromWorker) -> None:
         self._counters.add(counters.STREAMS_OPENED)
         self._send(message)
+
+    def _command(self, message: BotCommand) -> None:
+        if not self._send(message):
+            self._counters.add(counters.BOT_COMMANDS_DROPPED)
 
     def _attach(self, stream: Stream, remote: Address) -> None:
         try:
@@ -233,8 +244,11 @@ async def serve(control: socket.socket, rtp: socket.socket, ping_interval_s: flo
     reader, writer = await asyncio.open_connection(sock=control, limit=MAX_LINE_BYTES)
 
     def send(message: FromWorker) -> bool:
-        # Only reports may be skipped: what became of a stream is told once, and there are no more than streams.
-        if isinstance(message, WorkerStats) and writer.transport.get_write_buffer_size() > 0:
+        # What became of a stream is told once, and there are no more than streams; the rest must not fill the memory.
+        waiting_bytes = writer.transport.get_write_buffer_size()
+        if isinstance(message, WorkerStats) and waiting_bytes > 0:
+            return False
+        if isinstance(message, BotCommand) and waiting_bytes > MAX_WAITING_COMMANDS_BYTES:
             return False
         writer.write(encode(message))
         return True

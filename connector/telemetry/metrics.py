@@ -274,6 +274,7 @@ MEDIA_HELP = {
     media.RTP_SOURCE_TAKEN_OVER: "Times Asterisk gave an address to a new channel while its old stream was open.",
     media.LATE_TICKS: "Steps of the 20 ms clock that were skipped because the worker stood still.",
     media.BOT_MARKS_DROPPED: "Marks beyond the bound of those that may wait.",
+    media.BOT_COMMANDS_DROPPED: "What bots asked for beyond audio and was not passed on, because too much waited.",
     media.STATS_SKIPPED: "Reports of the worker that the control process did not read in time.",
     "packets_in": "RTP packets of callers.",
     "packets_out": "RTP packets to callers.",
@@ -288,6 +289,7 @@ MEDIA_HELP = {
     "underruns": "Times the playout buffer ran dry inside a bot's speech.",
     "marks": "Marks of bots.",
     "clears": "Times a bot cleared its playout buffer.",
+    "bot_commands": "What bots asked for beyond audio, marks and clear: hang-up, transfer, digits and so on.",
 }
 """Of every counter of a worker that has no labels; a test holds that none is missing."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from connector.dialects import raw
 from connector.web.happenings import AnyHappening
 from connector.web.push.messages import FromViewer, ToViewer
 from connector.web.rest.api import Api
@@ -29,7 +30,6 @@ def published() -> dict[str, dict[str, Any]]:
         webhooks=nobody,
         state=nobody,
         audit=nobody,
-        profiles=nobody,
         clock=lambda: 0.0,
     )
     return {
@@ -37,6 +37,7 @@ def published() -> dict[str, dict[str, Any]]:
         "push-to-viewer.json": _schema(ToViewer, "Messages of /api/v1/live to a viewer"),
         "push-from-viewer.json": _schema(FromViewer, "Messages of a viewer to /api/v1/live"),
         "state.json": _schema(State, "Answer of /api/v1/state"),
+        "raw-v1.json": raw.schema(),
         "webhook.json": _schema(AnyHappening, "Body of a webhook"),
     }
 

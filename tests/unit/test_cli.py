@@ -91,5 +91,5 @@ def test_a_taken_http_port_ends_the_start_with_the_key_to_change() -> None:
 
 
 def test_the_settings_know_every_dialect() -> None:
-    schema = config.schema()["$defs"]["ProfileSettings"]["properties"]["dialect"]
-    assert set(schema.get("enum", [schema.get("const")])) == set(DIALECTS)
+    by_name, table = config.schema()["$defs"]["ProfileSettings"]["properties"]["dialect"]["anyOf"]
+    assert set(by_name["enum"]) == set(table["discriminator"]["mapping"]) == set(DIALECTS)

@@ -23,14 +23,15 @@ FLOORS = [
     ["acd"],
     ["store"],
     ["bus"],
-    ["audio", "dialects"],
     ["records"],
     ["events"],
     ["telephony"],
     ["logs"],
     ["config"],
-    ["config_web", "config_people", "config_store", "config_profiles"],
-    ["config_targets", "config_types"],
+    ["config_web", "config_people", "config_store"],
+    ["dialects"],
+    ["config_types"],
+    ["audio"],
 ]
 """Top to bottom."""
 

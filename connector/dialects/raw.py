@@ -1,0 +1,425 @@
+"""Our own protocol, version 1: audio as binary messages, everything else as JSON text; every feature of the bridge.
+
+For bots that are written for the connector. The messages are the structs of this file, and their JSON Schema
+(docs/schemas/raw-v1.json) is made from them; docs/dialects/raw.md tells their story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from connector.audio.formats import AudioFormat, Encoding
+from connector.dialects.base import (
+    MAX_DETAIL,
+    BotAudio,
+    BotClear,
+    BotMark,
+    BotMessage,
+    Dialect,
+    DialectOptions,
+    RejectCause,
+    Rejected,
+    StopReason,
+    StreamStart,
+    Track,
+    Upgrade,
+    WireMessage,
+)
+from connector.dialects.commands import (
+    Ended,
+    Event,
+    Failed,
+    HangUp,
+    Hold,
+    Mute,
+    Notice,
+    Pause,
+    Quality,
+    Reconnected,
+    SendDigits,
+    Transfer,
+    Transferred,
+)
+from connector.dialects.wire import MAX_NAME, Gather, read_digits, short, short_headers, short_json, unknown_event
+
+VERSION = 1
+SUBPROTOCOL = "asterisk-connector.v1"
+"""Offered at the upgrade; a server need not choose it."""
+_TRACK_BYTE = {Track.CALLER: b"\x00", Track.AGENT: b"\x01"}
+
+
+class RawOptions(DialectOptions):
+    """The connector's own protocol: binary audio, JSON for the rest."""
+
+    name: Literal["raw"] = "raw"
+    encoding: Literal["l16", "pcmu", "pcma"] = "l16"
+    """Of the binary messages, both ways: 16 bit linear little-endian, mu-law or A-law."""
+    rate_hz: Literal[8000, 16000, 24000, 48000] = 16000
+    """Samples a second, both ways; mu-law and A-law have 8000 alone."""
+    message_ms: Literal[20, 40, 60, 80, 100] = 20
+    """How much audio one message to the bot holds; the bot may send any length."""
+
+    @property
+    def to_bot(self) -> AudioFormat:
+        """As set; G.711 at 8 kHz whatever is set."""
+        encoding = Encoding(self.encoding)
+        return AudioFormat(encoding, self.rate_hz if encoding is Encoding.L16 else 8000)
+
+
+# -- to the bot ------------------------------------------------------------------------------------------------
+
+
+class _ToBot(msgspec.Struct, frozen=True, tag_field="type"):
+    """`seq` counts the text messages of a socket from 1."""
+
+    seq: int
+
+
+class AudioShape(msgspec.Struct, frozen=True):
+    """What binary messages hold."""
+
+    encoding: Literal["l16", "pcmu", "pcma"]
+    rate_hz: int
+    message_ms: int
+    track_byte: bool
+    """Whether each message to the bot begins with a byte that names its track by its place in `tracks`."""
+
+
+class StartMessage(_ToBot, frozen=True, tag="start"):
+    """The first message: the call is answered, audio follows."""
+
+    version: Literal[1]
+    stream: str
+    call: str
+    tracks: list[Track]
+    two_way: bool
+    audio: AudioShape
+    parameters: dict[str, str]
+    """Of the profile and the call: `from`, `fromName`, `to`, and what else is set."""
+
+
+class DtmfMessage(_ToBot, frozen=True, tag="dtmf"):
+    """The caller pressed a key."""
+
+    digit: str
+
+
+class MarkMessage(_ToBot, frozen=True, tag="mark"):
+    """All audio that was sent before this mark has been played, or was cleared."""
+
+    name: str
+
+
+class ClearedMessage(_ToBot, frozen=True, tag="cleared"):
+    """The answer to `clear`, after the marks that were pending."""
+
+    played_ms: int
+    """Of all audio that the bot has sent, how far the caller has heard."""
+
+
+class HoldMessage(_ToBot, frozen=True, tag="hold"):
+    """The caller was put on hold, or taken back."""
+
+    held: bool
+
+
+class TransferMessage(_ToBot, frozen=True, tag="transfer"):
+    """What becomes of a transfer."""
+
+    state: Literal["started", "answered", "failed"]
+    target: str
+    reason: str
+
+
+class QualityMessage(_ToBot, frozen=True, tag="quality"):
+    """How well the caller is heard; `mos` is 0 where it is not known."""
+
+    loss_percent: float
+    jitter_ms: float
+    mos: float
+
+
+class ReconnectedMessage(_ToBot, frozen=True, tag="reconnected"):
+    """Follows `start` on a socket that goes on with a stream which an earlier socket began."""
+
+    gap_ms: int
+    attempt: int
+
+
+class StopMessage(_ToBot, frozen=True, tag="stop"):
+    """The last message; the WebSocket closes with 1000."""
+
+    reason: StopReason
+
+
+ToBot = (
+    StartMessage
+    | DtmfMessage
+    | MarkMessage
+    | ClearedMessage
+    | HoldMessage
+    | TransferMessage
+    | QualityMessage
+    | ReconnectedMessage
+    | StopMessage
+)
+
+# -- from the bot ----------------------------------------------------------------------------------------------
+
+
+class MarkRequest(msgspec.Struct, frozen=True, tag_field="type", tag="mark"):
+    """Tell me when all audio before this has been played."""
+
+    name: str
+
+
+class ClearRequest(msgspec.Struct, frozen=True, tag_field="type", tag="clear"):
+    """Drop what is queued: the caller speaks."""
+
+
+class DtmfRequest(msgspec.Struct, frozen=True, tag_field="type", tag="dtmf"):
+    """Press keys towards the caller's side."""
+
+    digits: str
+
+
+class TransferRequest(msgspec.Struct, frozen=True, tag_field="type", tag="transfer"):
+    """Hand the caller over."""
+
+    target: str = ""
+    reason: str = ""
+    summary: str = ""
+    headers: dict[str, str] = {}
+
+
+class HangUpRequest(msgspec.Struct, frozen=True, tag_field="type", tag="hang_up"):
+    """End the call."""
+
+    reason: str = ""
+
+
+class MuteRequest(msgspec.Struct, frozen=True, tag_field="type", tag="mute"):
+    """Send me the caller's audio no more, or again."""
+
+    muted: bool
+
+
+class PauseRequest(msgspec.Struct, frozen=True, tag_field="type", tag="pause"):
+    """As mute, and pause the recording too: the caller gives something that must not be kept."""
+
+    paused: bool
+
+
+class EndRequest(msgspec.Struct, frozen=True, tag_field="type", tag="end"):
+    """My part is over, the call goes on in the dialplan."""
+
+    reason: str = ""
+    data: dict[str, Any] = {}
+
+
+class ErrorRequest(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+    """Something went wrong; with `fatal` the stream ends as one whose bot failed."""
+
+    message: str
+    code: str = ""
+    fatal: bool = False
+
+
+class EventRequest(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
+    """Anything else that somebody may want to see: a transcript, an intent."""
+
+    name: str
+    data: dict[str, Any] = {}
+
+
+FromBot = (
+    MarkRequest
+    | ClearRequest
+    | DtmfRequest
+    | TransferRequest
+    | HangUpRequest
+    | MuteRequest
+    | PauseRequest
+    | EndRequest
+    | ErrorRequest
+    | EventRequest
+)
+
+
+class _AnyMessage(msgspec.Struct):
+    type: str
+
+
+_decoder: msgspec.json.Decoder[FromBot] = msgspec.json.Decoder(FromBot)
+_any = msgspec.json.Decoder(_AnyMessage)
+_KNOWN = frozenset(each.__struct_config__.tag for each in FromBot.__args__)
+
+
+class Raw(Dialect):
+    """One stream of our own protocol."""
+
+    options_type = RawOptions
+    mode = "either"
+
+    def __init__(self, start: StreamStart, options: RawOptions) -> None:
+        self._start = start
+        self._options = options
+        self._seq = 0
+        self._muted = False
+        self._paused = False
+        self._gathers: dict[Track, Gather] = {}
+        self._plain = options.message_ms == 20 and len(start.tracks) == 1
+        self._sample_bytes = 2 if options.to_bot.encoding is Encoding.L16 else 1
+        self._odd = b""
+        if options.message_ms != 20:
+            bytes_ = options.to_bot.frame_bytes * options.message_ms // options.to_bot.frame_ms
+            self._gathers = {track: Gather(bytes_) for track in start.tracks}
+
+    def upgrade(self, request: Upgrade, *, unix_s: float, nonce: str) -> Upgrade:
+        """Offers our subprotocol."""
+        return Upgrade(request.url, request.headers, (*request.subprotocols, SUBPROTOCOL))
+
+    def opened(self) -> list[WireMessage]:
+        """`start`."""
+        audio = AudioShape(
+            encoding=self._options.encoding,
+            rate_hz=self._options.to_bot.rate_hz,
+            message_ms=self._options.message_ms,
+            track_byte=len(self._start.tracks) > 1,
+        )
+        return [
+            self._message(
+                StartMessage,
+                version=VERSION,
+                stream=self._start.stream_id,
+                call=self._start.call_id,
+                tracks=list(self._start.tracks),
+                two_way=self._start.two_way,
+                audio=audio,
+                parameters=self._start.parameters,
+            )
+        ]
+
+    def audio(self, payload: bytes, timestamp_ms: int, track: Track = Track.CALLER) -> WireMessage | None:
+        """A binary message."""
+        if self._muted or self._paused:
+            return None
+        if self._plain:
+            return payload
+        gather = self._gathers.get(track)
+        if gather is not None:
+            whole = gather.add(payload, timestamp_ms)
+            if whole is None:
+                return None
+            payload = whole[0]
+        return self._tracked(payload, track)
+
+    def dtmf(self, digit: str) -> WireMessage | None:
+        """`dtmf`."""
+        return self._message(DtmfMessage, digit=digit)
+
+    def mark_played(self, name: str) -> WireMessage | None:
+        """`mark`."""
+        return self._message(MarkMessage, name=name)
+
+    def cleared(self, played_ms: int) -> list[WireMessage]:
+        """`cleared`."""
+        return [self._message(ClearedMessage, played_ms=played_ms)]
+
+    def notify(self, notice: Notice) -> list[WireMessage]:
+        """`hold`, `transfer`, `quality` or `reconnected`."""
+        match notice:
+            case Hold(held):
+                return [self._message(HoldMessage, held=held)]
+            case Transferred(state, target, reason):
+                return [self._message(TransferMessage, state=state.value, target=target, reason=reason)]
+            case Quality(loss_percent, jitter_ms, mos):
+                return [self._message(QualityMessage, loss_percent=loss_percent, jitter_ms=jitter_ms, mos=mos)]
+            case Reconnected(gap_ms, attempt):
+                return [self._message(ReconnectedMessage, gap_ms=gap_ms, attempt=attempt)]
+            case _:
+                return []
+
+    def closing(self, reason: StopReason) -> list[WireMessage]:
+        """What audio still waits, then `stop`."""
+        rest = [(track, gather.rest()) for track, gather in self._gathers.items()]
+        tails: list[WireMessage] = [self._tracked(each[0], track) for track, each in rest if each is not None]
+        return [*tails, self._message(StopMessage, reason=reason)]
+
+    def decode(self, message: WireMessage) -> Sequence[BotMessage]:
+        """Binary is audio, text is one of the requests above."""
+        if isinstance(message, bytes):
+            return (self._audio(message),)
+        try:
+            parsed = _decoder.decode(message)
+        except msgspec.ValidationError as error:
+            return (_unfit(message, error),)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            return (Rejected(RejectCause.NOT_JSON, str(error)[:MAX_DETAIL]),)
+        return (self._meaning(parsed),)
+
+    def _audio(self, message: bytes) -> BotMessage:
+        if not self._start.two_way:
+            return Rejected(RejectCause.OUT_OF_TURN, "audio on a stream that only listens")
+        if self._sample_bytes == 2 and (self._odd or len(message) % 2):
+            # A bot may cut its audio anywhere, even through a sample.
+            message = self._odd + message
+            cut = len(message) - len(message) % 2
+            message, self._odd = message[:cut], message[cut:]
+        return BotAudio(message)
+
+    def _meaning(self, request: FromBot) -> BotMessage:
+        match request:
+            case MarkRequest(name):
+                return BotMark(name[:MAX_NAME])
+            case ClearRequest():
+                self._odd = b""
+                return BotClear()
+            case DtmfRequest(digits):
+                checked = read_digits(digits)
+                return SendDigits(checked) if checked else Rejected(RejectCause.BAD_SHAPE, "dtmf with no usable digits")
+            case TransferRequest(target, reason, summary, headers):
+                return Transfer(short(target), short(reason), short(summary), short_headers(headers))
+            case HangUpRequest(reason):
+                return HangUp(short(reason))
+            case MuteRequest(muted):
+                self._muted = muted
+                return Mute(muted)
+            case PauseRequest(paused):
+                self._paused = paused
+                return Pause(paused)
+            case EndRequest(reason, data):
+                return Ended(short(reason), short_json(data))
+            case ErrorRequest(about, code, fatal):
+                return Failed(short(code), short(about), fatal)
+            case EventRequest(name, data):
+                return Event(short(name), short_json(data))
+
+    def _tracked(self, payload: bytes, track: Track) -> bytes:
+        return payload if len(self._start.tracks) == 1 else _TRACK_BYTE[track] + payload
+
+    def _message(self, kind: Callable[..., ToBot], **members: Any) -> str:
+        self._seq += 1
+        return msgspec.json.encode(kind(seq=self._seq, **members)).decode()
+
+
+def _unfit(message: str, error: msgspec.ValidationError) -> Rejected:
+    try:
+        name = _any.decode(message).type
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return Rejected(RejectCause.BAD_SHAPE, str(error)[:MAX_DETAIL])
+    return Rejected(RejectCause.BAD_SHAPE, str(error)[:MAX_DETAIL]) if name in _KNOWN else unknown_event(name)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the text messages, both ways."""
+    (to_bot, from_bot), components = msgspec.json.schema_components((ToBot, FromBot), ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{SUBPROTOCOL}: text messages",
+        "$defs": {**components, "ToBot": to_bot, "FromBot": from_bot},
+        "anyOf": [{"$ref": "#/$defs/ToBot"}, {"$ref": "#/$defs/FromBot"}],
+    }
