@@ -32,6 +32,7 @@ from connector.records import Published
 from connector.store.database import BadUrl
 from connector.store.service import LiveView, Store
 from connector.streams.admission import Admission, stream_limit
+from connector.streams.book import ProfileBook
 from connector.streams.manager import StreamManager
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
@@ -52,8 +53,8 @@ log = structlog.get_logger()
 HAND_BACK_DEADLINE_S = 5.0
 """For handing every call back to its dialplan at the end; longer than the deadline of one ARI request."""
 
-PEOPLE_RETRY_S = 5.0
-"""Before the kept directory is asked for again after a fault."""
+KEPT_RETRY_S = 5.0
+"""Before the kept profiles and people are asked for again after a fault."""
 
 HISTORY_DEADLINE_S = 3.0
 """For writing the last records at the end; beyond it they go to the disk, for the next start."""
@@ -93,6 +94,8 @@ class Connector:
         """What each PBX is measured by."""
         self.store = self._store()
         self._bus.handle("history", self.store.on_event)
+        self.book = ProfileBook(settings.profile, self.store.profiles, clock=self._clock)
+        """The profiles."""
         self._managers = {name: self._manager(name, pbx, self._links[name]) for name, pbx in settings.pbx.items()}
         self._registry.register(
             LiveCollector(
@@ -124,6 +127,7 @@ class Connector:
             state=self.state,
             clock=self._clock,
             audit=self.audit,
+            profiles=self.book,
         )
         self._web = Web(
             settings=settings.http,
@@ -157,7 +161,7 @@ class Connector:
             tasks.create_task(self._hub.run(), name="push"),
             tasks.create_task(self._hooks.run(), name="webhooks"),
         ]
-        people = tasks.create_task(self._learn_people(), name="people")
+        kept = tasks.create_task(self._learn_what_is_kept(), name="kept")
         managers = [
             tasks.create_task(manager.run(), name=f"streams-{name}") for name, manager in self._managers.items()
         ]
@@ -173,7 +177,7 @@ class Connector:
             for manager in self._managers.values():
                 manager.stop()
             await asyncio.wait(managers, timeout=HAND_BACK_DEADLINE_S)
-            for task in (*managers, *links, *pushing, people, engine, web):
+            for task in (*managers, *links, *pushing, kept, engine, web):
                 task.cancel()
             await asyncio.wait((*managers, *links), timeout=HISTORY_DEADLINE_S)
             self.store.stop()
@@ -245,15 +249,16 @@ class Connector:
         self._hub.on_happening(happening)
         self._hooks.on_happening(happening)
 
-    async def _learn_people(self) -> None:
-        """Tells the live state of the people kept in the database, once that can be reached."""
+    async def _learn_what_is_kept(self) -> None:
+        """Reads profiles and people from the database, once that can be reached."""
         while True:
             await self.store.writer.up.wait()
             try:
+                await self.book.load()
                 self._people_changed(await self._directory.people())
             except (SQLAlchemyError, OSError) as error:
-                log.warning("people_unknown", error=str(error))
-                await asyncio.sleep(PEOPLE_RETRY_S)
+                log.warning("kept_unknown", error=str(error))
+                await asyncio.sleep(KEPT_RETRY_S)
             else:
                 return
 
@@ -274,7 +279,7 @@ class Connector:
     # -- what the metrics read ------------------------------------------------------------------------------------
 
     def _streams_by_profile(self) -> Mapping[tuple[str, str], int]:
-        counted = Counter({(pbx, profile): 0 for pbx in self._settings.pbx for profile in self._settings.profile})
+        counted = Counter({(pbx, profile): 0 for pbx in self._settings.pbx for profile in self.book.profiles})
         for pbx, manager in self._managers.items():
             counted.update((pbx, call.call.profile) for call in manager.calls.values())
         return counted
@@ -321,6 +326,7 @@ class Connector:
         return StreamManager(
             pbx=name,
             settings=self._settings,
+            book=self.book,
             ari=link.ari,
             engine=self._engine,
             admission=self._admission,

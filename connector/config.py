@@ -1,12 +1,14 @@
 """Settings: one TOML file plus environment variables, validated whole at load.
 
 Every mistake is reported at once, each with the file or variable it came from, the key, and what is allowed.
-An environment variable overrides the file: `CONNECTOR__PBX__MAIN__AMI__SECRET` is `pbx.main.ami.secret`.
+An environment variable overrides the file: `CONNECTOR__PBX__MAIN__AMI__SECRET` is `pbx.main.ami.secret`. A list is
+written as JSON there, for example `["10.0.0.0/8"]`.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +17,11 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from connector.config_people import AgentSettings, QueueSettings
+from connector.config_profiles import OutgoingSettings as OutgoingSettings, ProfileSettings as ProfileSettings
 from connector.config_store import StoreSettings, checked_queue_log
 from connector.config_types import Port, Section, checked_line, checked_name, checked_url, checked_zone, ip_literal
 from connector.config_web import HttpSettings as HttpSettings, WebhookSettings as WebhookSettings
-from connector.dialects.registry import DEFAULT, DIALECTS, AnyOptions
+from connector.dialects.registry import DIALECTS
 
 ENV_PREFIX = "CONNECTOR__"
 """Environment variables with this prefix are settings; `__` separates the parts of the key."""
@@ -178,38 +181,6 @@ class PbxSettings(Section):
         return ip_literal(value) if value else value
 
 
-class ProfileSettings(Section):
-    """A bot: the first argument of Stasis() in the dialplan names one of these."""
-
-    url: str
-    """ws:// or wss:// address of the bot."""
-    dialect: AnyOptions = DEFAULT
-    """The wire protocol that the bot speaks: its name, or a table with `name` and the settings of that dialect."""
-    connect_timeout_ms: Annotated[int, Field(ge=100, le=1_800)] = 1_500
-    """Bound of DNS, TCP, TLS and WebSocket handshake; then the call goes on in the dialplan, within 2 s in all."""
-    max_session_minutes: Annotated[int, Field(ge=1, le=1_440)] = 60
-    """A longer stream is ended and the call goes on in the dialplan."""
-    max_message_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 1_048_576
-    """Longer messages of the bot are refused and counted."""
-    parameters: dict[str, str] = Field(default={})
-    """Custom parameters that the bot gets with `start`."""
-    headers: dict[str, SecretStr] = Field(default={})
-    """HTTP headers of the upgrade request, for example an Authorization."""
-
-    @field_validator("url")
-    @classmethod
-    def _ws(cls, value: str) -> str:
-        return checked_url(value, ("ws", "wss"))
-
-    @field_validator("headers")
-    @classmethod
-    def _header_lines(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, content in value.items():
-            checked_line(name)
-            checked_line(content.get_secret_value())
-        return value
-
-
 class Settings(Section):
     """All settings. `connector config` prints them as they are in effect, `connector config --schema` their schema."""
 
@@ -221,6 +192,7 @@ class Settings(Section):
     """The PBXs by name, for example [pbx.main]."""
     profile: dict[str, ProfileSettings] = Field(default={})
     """The bots by name, for example [profile.support_bot]."""
+    outgoing: OutgoingSettings = OutgoingSettings()
     webhook: dict[str, WebhookSettings] = Field(default={})
     """Who is told what happens, by name, for example [webhook.crm]."""
     queue_default: QueueSettings = QueueSettings()
@@ -316,9 +288,18 @@ def _overlay(data: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]
             if not isinstance(child, dict):
                 raise ConfigError([f"{variable}: {key} is a single value in the file, not a section"])
             target = child
-        target[keys[-1]] = environ[variable]
+        target[keys[-1]] = _list_or_text(environ[variable])
         origins[".".join(keys)] = variable
     return origins
+
+
+def _list_or_text(text: str) -> Any:
+    if not text.startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _problem(entry: Any, where: str, from_environment: Mapping[str, str]) -> str:

@@ -136,6 +136,12 @@ class PbxLink:
         """Channels up on this PBX that hold RTP ports, as far as AMI has told."""
         return sum(track.leg.channel.partition("/")[0] not in WITHOUT_RTP for track in self.state.legs.values())
 
+    def direction(self, uniqueid: str) -> str:
+        """Of the call that a channel is part of, as far as AMI has told."""
+        track = self.state.legs.get(uniqueid)
+        call = self.state.calls.get(track.leg.linkedid) if track is not None else None
+        return call.direction.value if call is not None else "unknown"
+
     def not_ready(self) -> list[str]:
         """What is missing before the state and the streams of this PBX can be relied on."""
         missing = [

@@ -14,13 +14,21 @@ class Encoding(enum.StrEnum):
     PCMA = "pcma"
     """A-law, ITU-T G.711."""
     L16 = "l16"
-    """16 bit linear, little-endian: as WebSocket peers and AudioSocket have it. L16 over RTP is big-endian."""
+    """16 bit linear, little-endian: as WebSocket peers, AudioSocket and chan_websocket have it."""
+    L16BE = "l16be"
+    """16 bit linear, big-endian: as RTP has it (RFC 3551 section 4.5.11). The other order is heard as white noise."""
     G722 = "g722"
     """16 kHz wideband in 64 kbit/s; its RTP clock says 8000 (RFC 3551 section 4.5.2)."""
     OPUS = "opus"
 
 
-_BYTES_PER_SECOND_PER_HZ = {Encoding.PCMU: 1.0, Encoding.PCMA: 1.0, Encoding.L16: 2.0, Encoding.G722: 0.5}
+_BYTES_PER_SAMPLE = {
+    Encoding.PCMU: 1.0,
+    Encoding.PCMA: 1.0,
+    Encoding.L16: 2.0,
+    Encoding.L16BE: 2.0,
+    Encoding.G722: 0.5,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +59,4 @@ class AudioFormat:
         """
         if self.encoding is Encoding.OPUS:
             raise ValueError("an Opus frame has no fixed size")
-        return int(self.frame_samples * _BYTES_PER_SECOND_PER_HZ[self.encoding])
+        return int(self.frame_samples * _BYTES_PER_SAMPLE[self.encoding])

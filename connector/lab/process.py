@@ -248,7 +248,7 @@ def _environment(settings: Mapping[str, Any], prefix: str = ENV_PREFIX) -> dict[
         if isinstance(value, Mapping):
             variables |= _environment(value, f"{name}__")
         else:
-            variables[name] = str(value)
+            variables[name] = json.dumps(value) if isinstance(value, list | tuple) else str(value)
     return variables
 
 

@@ -230,6 +230,18 @@ agent_interfaces = Table(
 )
 """Which person uses an interface of a PBX; the key makes it one."""
 
+profile_versions = Table(
+    "profile_versions",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    _seconds("at"),
+    _text("by"),
+    Column("settings", Text),
+    PrimaryKeyConstraint("name", "version"),
+)
+"""One row a version of a profile: its settings as JSON, nothing where it was removed."""
+
 marks = Table(
     "marks",
     metadata,

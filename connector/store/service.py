@@ -12,6 +12,7 @@ from connector.config_people import queue_settings
 from connector.store.aggregates import Target
 from connector.store.database import Database
 from connector.store.directory import KeptDirectory
+from connector.store.profiles import KeptProfiles
 from connector.store.queries import History
 from connector.store.recovery import Recovery, Source
 from connector.store.retention import RetentionDays
@@ -44,6 +45,7 @@ class Store:
     Attributes:
         history: Questions.
         directory: The kept people.
+        profiles: The kept profiles.
         writer: With its figures.
         recoveries: By name of the PBX.
     """
@@ -63,6 +65,7 @@ class Store:
         self._stopping = asyncio.Event()
         self.history = History(self._database)
         self.directory = KeptDirectory(self._database)
+        self.profiles = KeptProfiles(self._database)
         self.writer = Writer(
             database=self._database,
             spool=Spool(settings.store.directory / "spool", settings.store.spool_max_bytes),

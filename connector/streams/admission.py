@@ -22,6 +22,8 @@ class Refusal(enum.StrEnum):
     """Why a call was not streamed. A closed set: it is a metric label."""
 
     UNKNOWN_PROFILE = "unknown_profile"
+    NOT_MATCHED = "not_matched"
+    """The call is none of its profile's, or, where it names none, of any."""
     NODE_FULL = "node_full"
     PBX_FULL = "pbx_full"
     RTP_PORTS_LOW = "rtp_ports_low"

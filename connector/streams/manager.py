@@ -19,11 +19,16 @@ from connector.asterisk.ari_models import (
     StasisStart,
 )
 from connector.asterisk.pbx_facts import RtpRange
-from connector.config import PbxSettings, ProfileSettings, Settings
+from connector.config import PbxSettings, Settings
+from connector.config_profiles import Mode
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
 from connector.records import StreamRecord
 from connector.streams.admission import Admission, Refusal
+from connector.streams.book import ProfileBook
+from connector.streams.facts import call_facts
+from connector.streams.match import CallFacts, find_profile
+from connector.streams.parameters import split_arguments
 from connector.streams.sweep import Leftovers, find_leftovers
 from connector.streams.voicebot import BotCall, VoicebotCall, hand_back
 from connector.telemetry.metrics import StreamCounters
@@ -47,6 +52,10 @@ class PbxView(Protocol):
         """Channels up that hold RTP ports."""
         ...
 
+    def direction(self, uniqueid: str) -> str:
+        """Of the call that a channel is part of: inbound, outbound, internal or unknown."""
+        ...
+
 
 class StreamManager:
     """Owns the calls with bots of one PBX."""
@@ -56,6 +65,7 @@ class StreamManager:
         *,
         pbx: str,
         settings: Settings,
+        book: ProfileBook,
         ari: Ari,
         engine: MediaEngine,
         admission: Admission,
@@ -69,6 +79,7 @@ class StreamManager:
     ) -> None:
         self.pbx = pbx
         self._settings = settings
+        self._book = book
         self._ari = ari
         self._engine = engine
         self._admission = admission
@@ -79,6 +90,8 @@ class StreamManager:
         self._monotonic = monotonic
         self._clock = clock
         self._publish = publish
+        self._arriving: dict[str, asyncio.Event] = {}
+        """Callers whose profile is being found; set when they have left."""
         self._by_caller: dict[str, VoicebotCall] = {}
         self._by_media: dict[str, VoicebotCall] = {}
         self._stopping = asyncio.Event()
@@ -88,6 +101,11 @@ class StreamManager:
     def calls(self) -> Mapping[str, VoicebotCall]:
         """Running calls by the caller's channel id."""
         return self._by_caller
+
+    @property
+    def arriving(self) -> int:
+        """Callers whose profile is being found."""
+        return len(self._arriving)
 
     async def run(self) -> None:
         """Owns the calls until `stop`; then hands every one back to the dialplan and returns."""
@@ -129,38 +147,65 @@ class StreamManager:
         elif self._is_ours(channel.id):
             # The answer to its creation came after its call had ended.
             self._start(self._remove(Leftovers(callers=(), channels=(channel.id,), bridges=())))
-        elif channel.id not in self._by_caller:
-            self._take(channel, event.args)
+        elif channel.id not in self._by_caller and channel.id not in self._arriving:
+            self._arriving[channel.id] = asyncio.Event()
+            self._start(self._take(channel, event.args))
 
     def _on_stasis_end(self, channel_id: str) -> None:
         if call := self._by_caller.get(channel_id):
             call.on_caller_left()
         elif call := self._by_media.get(channel_id):
             call.on_media_left()
+        elif left := self._arriving.get(channel_id):
+            left.set()
 
     # -- a call ---------------------------------------------------------------------------------------------------
 
-    def _take(self, channel: Channel, args: list[str]) -> None:
-        name = args[0] if args else ""
-        profile = self._settings.profile.get(name)
-        if profile is None:
-            self._refuse(channel.id, "", Refusal.UNKNOWN_PROFILE, asked_for=name)
+    async def _take(self, channel: Channel, args: list[str]) -> None:
+        """Finds the profile of a call that entered Stasis, and begins its stream or hands it back."""
+        profiles = self._book.profiles
+        left = self._arriving[channel.id]
+        try:
+            facts = await call_facts(
+                self._ari,
+                channel,
+                args,
+                pbx=self.pbx,
+                direction=self._view.direction(channel.id),
+                profiles=profiles,
+            )
+            if not left.is_set():
+                self._begin(channel, args, facts)
+        finally:
+            del self._arriving[channel.id]
+
+    def _begin(self, channel: Channel, args: list[str], facts: CallFacts) -> None:
+        profiles = self._book.profiles
+        name = find_profile(profiles, facts, frozenset({Mode.VOICEBOT}))
+        if name is None:
+            if facts.name and facts.name not in profiles:
+                self._refuse(channel.id, "", Refusal.UNKNOWN_PROFILE, asked_for=facts.name)
+            else:
+                self._refuse(channel.id, facts.name, Refusal.NOT_MATCHED)
             return
         refusal = self._admit()
         if refusal is not None:
             self._refuse(channel.id, name, refusal)
             return
+        given = split_arguments(args[1:])
         bot_call = BotCall(
             pbx=self.pbx,
             channel_id=channel.id,
             stream_id=self._new_id("stream"),
             profile=name,
             exten=channel.dialplan.exten,
-            parameters=_parameters(profile, channel, args[1:]),
+            caller={"from": channel.caller.number, "fromName": channel.caller.name},
+            # First what the dialplan says, also in order: where a vendor's limit cuts, it cuts the profile's.
+            parameters={**given, **profiles[name].parameters, **given},
         )
         call = VoicebotCall(
             call=bot_call,
-            profile=profile,
+            profile=profiles[name],
             pbx=self._pbx_settings,
             media=self._settings.media,
             ari=self._ari,
@@ -244,7 +289,12 @@ class StreamManager:
         application = await self._ari.application()
         channels = {channel.id for channel in await self._ari.channels()}
         bridges = {bridge.id for bridge in await self._ari.bridges()}
-        live = {*self._by_caller, *self._by_media, *(call.bridge_id for call in self._by_caller.values())}
+        live = {
+            *self._arriving,
+            *self._by_caller,
+            *self._by_media,
+            *(call.bridge_id for call in self._by_caller.values()),
+        }
         found = find_leftovers(
             in_application=application.channel_ids, channels=channels, bridges=bridges, ours=self._is_ours, live=live
         )
@@ -270,17 +320,3 @@ class StreamManager:
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         assert self._tasks is not None, "run() owns the tasks"
         self._tasks.create_task(coroutine)
-
-
-def _parameters(profile: ProfileSettings, channel: Channel, args: list[str]) -> dict[str, str]:
-    """What the bot is told: who called, the profile's parameters, `key=value` arguments of Stasis()."""
-    parameters = {
-        "from": channel.caller.number,
-        "fromName": channel.caller.name,
-        **profile.parameters,
-    }
-    for argument in args:
-        key, separator, value = argument.partition("=")
-        if separator and key:
-            parameters[key] = value
-    return parameters

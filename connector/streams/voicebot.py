@@ -19,6 +19,8 @@ from connector.asterisk.ari import Ari, AriError, AriNotFound, ExternalMedia
 from connector.config import MediaSettings, PbxSettings, ProfileSettings
 from connector.media.control import Address, EndCause, OpenStream, StreamStats
 from connector.media.engine import MediaEngine, StreamFailed, StreamHandle
+from connector.streams.facts import DIALLED_NUMBER, sip_headers
+from connector.streams.parameters import bounded
 
 log = structlog.get_logger()
 
@@ -30,9 +32,6 @@ GONE_GRACE_S = 0.5
 
 RESULT_VARIABLE = "CONNECTOR_RESULT"
 """Channel variable that tells the dialplan why the call came back."""
-
-DIALLED_NUMBER = "CALLERID(dnid)"
-"""What the caller dialled. The extension where the call stands is another: `s` in a subroutine of the dialplan."""
 
 T = TypeVar("T")
 
@@ -47,8 +46,9 @@ class BotCall:
         stream_id: Our id of the stream.
         profile: Name of the profile.
         exten: The dialplan's extension where the call entered Stasis.
-        parameters: For the bot: who called, those of the profile and of the dialplan. `to`, where none of them sets
-            it, is the number that the caller dialled.
+        caller: For the bot: who called.
+        parameters: For the bot: those of the dialplan and of the profile, the most important first. `to`, where none
+            of them sets it, is the number that the caller dialled.
     """
 
     pbx: str
@@ -56,6 +56,7 @@ class BotCall:
     stream_id: str
     profile: str
     exten: str = ""
+    caller: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -170,14 +171,25 @@ class VoicebotCall:
         return Ending(cause, detail, stats, setup_s)
 
     async def _parameters(self) -> dict[str, str]:
-        parameters = self.call.parameters
-        if "to" in parameters:
-            return parameters
-        try:
-            dialled = await self._ari.get_variable(self.call.channel_id, DIALLED_NUMBER)
-        except AriError:
-            dialled = ""  # a channel that nobody dialled in on, or one that is gone, of which an event tells
-        return {**parameters, "to": dialled or self.call.exten}
+        custom = dict(self.call.parameters)
+        caller = dict(self.call.caller)
+        headers = await sip_headers(self._ari, self.call.channel_id, self._profile.sip_headers)
+        custom |= {name: value for name, value in headers.items() if value and name not in custom}
+        if "to" not in custom:
+            try:
+                dialled = await self._ari.get_variable(self.call.channel_id, DIALLED_NUMBER)
+            except AriError:
+                dialled = ""  # a channel that nobody dialled in on, or one that is gone, of which an event tells
+            caller["to"] = dialled or self.call.exten
+        parameters, dropped = bounded(
+            caller,
+            custom,
+            most=self._profile.max_parameters,
+            characters=self._profile.max_parameter_characters,
+        )
+        if dropped:
+            log.warning("parameters_dropped", profile=self.call.profile, dropped=dropped)
+        return parameters
 
     async def _connect_media(self, stream: StreamHandle) -> None:
         # Not cancelled when the caller leaves meanwhile: a request under way would create its bridge or channel

@@ -30,6 +30,7 @@ def published() -> dict[str, dict[str, Any]]:
         webhooks=nobody,
         state=nobody,
         audit=nobody,
+        profiles=nobody,
         clock=lambda: 0.0,
     )
     return {

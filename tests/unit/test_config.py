@@ -67,8 +67,10 @@ def test_settings_may_come_from_the_environment_alone() -> None:
         ),
         (
             "[profile.x]\nurl='ws://h/'\nretries=1",
-            "connector.toml: profile.x.retries: unknown key; allowed in profile.x: url, dialect, connect_timeout_ms, "
-            "max_session_minutes, max_message_bytes, parameters, headers",
+            "connector.toml: profile.x.retries: unknown key; allowed in profile.x: url, dialect, mode, enabled, "
+            "priority, match, auth, headers, parameters, sip_headers, max_parameters, max_parameter_characters, "
+            "connect_timeout_ms, attempts, dial_timeout_ms, max_session_minutes, max_message_bytes, reconnect, "
+            "handover",
         ),
         (
             "[media]\nbind_host = 'localhost'",
@@ -81,8 +83,8 @@ def test_settings_may_come_from_the_environment_alone() -> None:
             "Asterisk is told one address to send to",
         ),
         (
-            "[profile.x]\nurl='http://h/'",
-            "connector.toml: profile.x.url: must be a URL that starts with ws:// or wss://",
+            "[profile.x]\nurl='ftp://h/'",
+            "connector.toml: profile.x.url: must be a URL that starts with ws:// or wss:// or http:// or https://",
         ),
         (
             "[profile.x]\nurl='ws://user:secret@h/'",
@@ -161,3 +163,16 @@ def test_the_schema_and_the_page_of_the_settings_are_the_published_ones() -> Non
     remedy = "write them anew: python docs/generate.py"
     assert json.loads((docs / "connector.schema.json").read_text()) == config.schema(), remedy
     assert (docs / "configuration.md").read_text() == generate["settings_page"](), remedy
+
+
+def test_a_list_comes_by_the_environment_as_json_and_text_that_looks_like_one_stays_text() -> None:
+    settings = config.load(
+        None,
+        {
+            "CONNECTOR__PBX__MAIN__AMI__SECRET": "[not a list",
+            "CONNECTOR__PBX__MAIN__ARI__PASSWORD": "p",
+            "CONNECTOR__OUTGOING__ALLOW_PRIVATE": '["10.0.0.0/8", "bot.internal"]',
+        },
+    )
+    assert settings.outgoing.allow_private == ("10.0.0.0/8", "bot.internal")
+    assert settings.pbx["main"].ami.secret.get_secret_value() == "[not a list"

@@ -28,9 +28,9 @@ FLOORS = [
     ["telephony"],
     ["logs"],
     ["config"],
-    ["config_web", "config_people", "config_store"],
+    ["config_web", "config_people", "config_store", "config_profiles"],
     ["dialects"],
-    ["config_types"],
+    ["config_targets", "config_types"],
     ["audio"],
 ]
 """Top to bottom."""

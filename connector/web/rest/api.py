@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from connector.streams.book import ProfileBook
 from connector.web.audit import Audit
 from connector.web.hooks.webhooks import Webhooks
 from connector.web.ports import Directory, Figures, History, Live, Probes
@@ -19,6 +20,7 @@ from connector.web.rest.history import HistoryApi
 from connector.web.rest.live import LiveApi
 from connector.web.rest.openapi import document
 from connector.web.rest.probes import ProbesApi
+from connector.web.rest.profiles import ProfilesApi
 from connector.web.rest.state import StateApi
 from connector.web.rest.webhooks import WebhooksApi
 
@@ -36,6 +38,7 @@ class Api:
         webhooks: The webhooks.
         state: Everything as plain values, see `web.rest.state`.
         audit: Keeps what is done.
+        profiles: The profiles.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Api:
         webhooks: Webhooks,
         state: Callable[[], dict[str, Any]],
         audit: Audit,
+        profiles: ProfileBook,
     ) -> None:
         self._audit = audit
         self.endpoints = [
@@ -60,6 +64,7 @@ class Api:
             *AuditApi(history, clock).endpoints(),
             *DirectoryApi(directory, live).endpoints(),
             *ProbesApi(probes, live).endpoints(),
+            *ProfilesApi(profiles).endpoints(),
             *WebhooksApi(webhooks).endpoints(),
         ]
         self.document: dict[str, Any] = document(self.endpoints)

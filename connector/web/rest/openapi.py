@@ -20,6 +20,7 @@ _REASONS = {
     409: "It contradicts what is there.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    422: "It has the described shape, and what it says cannot be used.",
     500: "The connector failed.",
     503: "What is needed for the answer cannot be reached.",
 }

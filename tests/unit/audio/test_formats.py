@@ -13,6 +13,7 @@ from connector.audio.formats import AudioFormat, Encoding
         (Encoding.L16, 8000, 320),
         (Encoding.L16, 16000, 640),
         (Encoding.L16, 48000, 1920),
+        (Encoding.L16BE, 16000, 640),
         (Encoding.G722, 16000, 160),
     ],
 )

@@ -30,6 +30,7 @@ from connector.media.control import Address, EndCause, OpenStream, StreamEnded, 
 from connector.media.engine import MediaEngine, StreamFailed
 from connector.records import StreamRecord
 from connector.streams.admission import Admission
+from connector.streams.book import ProfileBook
 from connector.streams.manager import StreamManager
 from connector.telemetry.metrics import StreamCounters
 
@@ -205,6 +206,9 @@ class View:
     rtp_range: RtpRange | None
     rtp_channels_up: int = 0
 
+    def direction(self, uniqueid: str) -> str:
+        return "inbound"
+
 
 @dataclass
 class Scene:
@@ -257,7 +261,7 @@ class Scene:
 
     async def until_over(self) -> None:
         """Waits until no call is left, and holds what must be true then."""
-        await self.until(lambda: not self.manager.calls)
+        await self.until(lambda: not self.manager.calls and not self.manager.arriving)
         assert self.admission.active("main") == 0
         assert not self.ari.bridges_up
         assert not [channel_id for channel_id in self.ari.up if channel_id.startswith("connector-")]
@@ -289,6 +293,7 @@ async def scene() -> AsyncIterator[Scene]:
     manager = StreamManager(
         pbx="main",
         settings=settings,
+        book=ProfileBook(settings.profile, cast(Any, None), clock=lambda: 0.0),
         ari=cast(Ari, ari),
         engine=cast(MediaEngine, engine),
         admission=admission,

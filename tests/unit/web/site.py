@@ -20,13 +20,16 @@ from connector.asterisk.replay import events
 from connector.asterisk.translate import Malformed
 from connector.config import HttpSettings, WebhookSettings
 from connector.config_people import AgentSettings
+from connector.config_profiles import ProfileSettings
 from connector.events import AnyEvent, Event
 from connector.records import AuditRecord, Record
 from connector.store.aggregates import Aggregates, Target
 from connector.store.database import Database
 from connector.store.directory import KeptDirectory
 from connector.store.keep import keep
+from connector.store.profiles import KeptProfiles
 from connector.store.queries import History
+from connector.streams.book import ProfileBook
 from connector.web.audit import Audit
 from connector.web.directory import WholeDirectory
 from connector.web.happenings import AnyHappening, Happenings
@@ -115,6 +118,11 @@ class Site:
         def state() -> dict[str, Any]:
             return {"at": self.now, "pbx": {}, "media": {"tick_late_ms": 0.0, "totals": {}}}
 
+        self.book = ProfileBook(
+            {"fixed": ProfileSettings.model_validate({"url": "wss://bot.example.com/"})},
+            KeptProfiles(self.database),
+            clock=self.clock,
+        )
         self.api = Api(
             live=pbxs,
             figures=self.figures,
@@ -125,6 +133,7 @@ class Site:
             probes=Answers(),
             clock=self.clock,
             audit=Audit(self.deeds.append, clock=self.clock),
+            profiles=self.book,
         )
         self.web = Web(
             settings=http,

@@ -1,0 +1,207 @@
+"""Settings of a profile: which calls are streamed, where to, how, and what becomes of them."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from connector.config_targets import checked_target
+from connector.config_types import Section, checked_line, checked_url
+from connector.dialects.registry import DEFAULT, AnyOptions
+
+Direction = Literal["inbound", "outbound", "internal", "unknown"]
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # token, RFC 9110 section 5.6.2
+
+
+class Mode(enum.StrEnum):
+    """How a profile's stream stands to its call. A closed set: it is a metric label."""
+
+    VOICEBOT = "voicebot"
+    """The bot is the other party: audio both ways, the call waits in Stasis()."""
+    ASSIST = "assist"
+    """The bot listens while an agent talks to the caller, from the agent's answer to the end."""
+    MONITOR = "monitor"
+    """A second bot listens to a call with a voicebot."""
+    CAMPAIGN = "campaign"
+    """The bot listens to an outbound call with the campaign's tag, from the answer to the end."""
+    ON_DEMAND = "on_demand"
+    """The bot listens from when it is asked to: by the API, a UserEvent or the dialplan."""
+
+
+class MatchSettings(Section):
+    """Which calls a profile is for. Every key that is set has to fit; of its values, any. Nothing set: every call."""
+
+    pbxs: tuple[str, ...] = ()
+    """Names of PBXs."""
+    queues: tuple[str, ...] = ()
+    """Queues: the one that an agent answered from, or `queue=NAME` among the arguments of Stasis()."""
+    dids: tuple[str, ...] = ()
+    """Numbers that the caller dialled; `*` at the end stands for any digits."""
+    campaigns: tuple[str, ...] = ()
+    """Tags of outbound calls: `campaign=TAG` among the arguments of Stasis(), or the channel variable
+    CONNECTOR_CAMPAIGN."""
+    trunks: tuple[str, ...] = ()
+    """Endpoints that the call came in or goes out by, for example `PJSIP/carrier`."""
+    headers: dict[str, str] = Field(default={})
+    """SIP headers of the caller's INVITE and their values; `*` at the end of a value stands for anything."""
+    directions: tuple[Direction, ...] = ()
+    percent: Annotated[float, Field(ge=0, le=100)] = 100
+    """Of the calls that fit so far. Which ones follows from the call's id, so one call is always decided alike."""
+
+    @field_validator("headers")
+    @classmethod
+    def _header_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, content in value.items():
+            checked_header_name(name)
+            checked_line(content)
+        return value
+
+
+class AuthSettings(Section):
+    """How the connector proves to the bot who it is."""
+
+    kind: Literal["none", "basic", "bearer", "hmac", "twilio"] = "none"
+    """`hmac`: HMAC-SHA256 of time and URL in X-Connector-Signature. `twilio`: HMAC-SHA1 of the URL in
+    X-Twilio-Signature, as Twilio signs with the account's auth token."""
+    username: str = ""
+    """For basic."""
+    secret: SecretStr = SecretStr("")
+    """Password, token or key. `env:NAME` takes it from the environment, `file:NAME` from a file in
+    `outgoing.secrets_directory`."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind != "none" and not self.secret.get_secret_value():
+            raise ValueError(f"{self.kind} needs a secret")
+        if self.kind == "basic" and (not self.username or ":" in self.username):
+            raise ValueError("basic needs a username without a colon")
+        return self
+
+
+class ReconnectSettings(Section):
+    """When the connection to the bot breaks in the middle of a call; a bot that closes it properly is done."""
+
+    attempts: Annotated[int, Field(ge=0, le=10)] = 0
+    """How often the bot is dialled again; 0: the call goes on without it."""
+    meanwhile: Literal["silence", "music"] = "silence"
+    """What the caller hears."""
+
+
+class HandoverSettings(Section):
+    """Where a call may go from the bot, and what goes with it."""
+
+    allow: tuple[str, ...] = ("dialplan", "hangup", "queue:*")
+    """Targets that the bot may choose, `*` for any characters: queue:NAME, extension:NUMBER@CONTEXT, sip:USER@HOST,
+    profile:NAME. A bot that may dial any number can be talked into dialling expensive ones."""
+    on_close: str = "dialplan"
+    """Where the call goes when the bot just closes its connection."""
+    on_failure: str = "dialplan"
+    """Where the call goes when the bot cannot be reached or its connection breaks."""
+    context: str = "connector-handover"
+    """Dialplan context that does it, from asterisk-conf/connector-extensions.conf."""
+    announce: str = ""
+    """Sound that the caller hears before; empty for none."""
+
+    _targets = field_validator("on_close", "on_failure")(checked_target)
+
+    @field_validator("context", "announce")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_./-]{0,80}", value):
+            raise ValueError("may hold letters, digits and _ . / -")
+        return value
+
+
+class ProfileSettings(Section):
+    """A bot, or a server that listens. The first argument of Stasis() names a profile, or `match` finds it."""
+
+    url: str
+    """ws:// or wss:// address of the bot; or an http:// or https:// address that is asked at each call and answers
+    with it: {"url": "wss://..."}."""
+    dialect: AnyOptions = DEFAULT
+    """The wire protocol that the bot speaks: its name, or a table with `name` and the settings of that dialect."""
+    mode: Mode = Mode.VOICEBOT
+    enabled: bool = True
+    """A profile that is not takes no more calls."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Of several profiles that fit a call the one with the highest counts, then the first by name."""
+    match: MatchSettings = MatchSettings()
+    auth: AuthSettings = AuthSettings()
+    headers: dict[str, SecretStr] = Field(default={})
+    """More HTTP headers of the upgrade request. Values as `env:NAME` and `file:NAME` as in `auth.secret`."""
+    parameters: dict[str, str] = Field(default={})
+    """Custom parameters that the bot gets with `start`."""
+    sip_headers: tuple[str, ...] = ()
+    """Headers of the caller's INVITE that the bot gets as parameters of the same name, for example X-UUI."""
+    max_parameters: Annotated[int, Field(ge=0, le=100)] = 100
+    """Of the profile's and the call's parameters together; Exotel allows 3. Those beyond are dropped and counted."""
+    max_parameter_characters: Annotated[int, Field(ge=0, le=65_536)] = 4_096
+    """Of all names and values together; Exotel allows 256."""
+    connect_timeout_ms: Annotated[int, Field(ge=100, le=10_000)] = 1_500
+    """Bound of one attempt: DNS, TCP, TLS and WebSocket handshake."""
+    attempts: Annotated[int, Field(ge=1, le=5)] = 3
+    """How often a bot that answers 5xx is dialled; one that cannot be reached is tried twice, a 4xx is final."""
+    dial_timeout_ms: Annotated[int, Field(ge=100, le=30_000)] = 1_800
+    """Bound of all attempts together; then the call goes on as `handover.on_failure` says."""
+    max_session_minutes: Annotated[int, Field(ge=1, le=1_440)] = 60
+    """A longer stream is ended and the call goes on."""
+    max_message_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 1_048_576
+    """Longer messages of the bot are refused and counted."""
+    reconnect: ReconnectSettings = ReconnectSettings()
+    handover: HandoverSettings = HandoverSettings()
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return checked_url(value, ("ws", "wss", "http", "https"))
+
+    @field_validator("headers")
+    @classmethod
+    def _header_lines(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, content in value.items():
+            checked_header_name(name)
+            checked_line(content.get_secret_value())
+        return value
+
+    @field_validator("sip_headers")
+    @classmethod
+    def _sip_header_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            checked_header_name(name)
+        return value
+
+    @property
+    def asks_for_url(self) -> bool:
+        """Whether the address has to be asked for at each call."""
+        return urlsplit(self.url).scheme in ("http", "https")
+
+
+class OutgoingSettings(Section):
+    """Where the connector may connect to for profiles.
+
+    Addresses that stand in the settings file are trusted; those that come by the API, or as answers of a server, have
+    to fit.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Names of hosts, `*.example.com` for any below. Empty: any."""
+    allow_private: tuple[str, ...] = ()
+    """Hosts, addresses or networks (10.0.0.0/8) within private networks that may be reached; others are refused."""
+    timeout_ms: Annotated[int, Field(ge=100, le=30_000)] = 5_000
+    """Of one HTTP request, from the name look-up to the last byte."""
+    max_answer_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = 65_536
+    """A longer answer of an HTTP server is refused."""
+    secrets_directory: str = ""
+    """Where `file:NAME` in a profile is looked for; empty: nowhere."""
+
+
+def checked_header_name(value: str) -> str:
+    """Passes the name of a header; raises ValueError for anything else."""
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a header")
+    return value
