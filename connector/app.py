@@ -15,9 +15,10 @@ import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from connector.acd.agents import agent_name
+from connector.acd.agents import agent_name, running
+from connector.acd.buckets import Day
 from connector.acd.directory import people_of
-from connector.acd.figures import Figures
+from connector.acd.figures import RECENT_S, Figures
 from connector.acd.model import PbxState
 from connector.asterisk.ami import Ami
 from connector.asterisk.ari import Ari
@@ -28,7 +29,7 @@ from connector.config import AmiSettings, PbxSettings, Settings
 from connector.config_people import queue_settings
 from connector.events import DirectoryChanged, Outcome, Person
 from connector.media.engine import BindFailed, MediaEngine
-from connector.records import Published
+from connector.records import AgentInterval, CallRecord, Published
 from connector.store.database import BadUrl
 from connector.store.service import LiveView, Store
 from connector.streams.admission import Admission, stream_limit
@@ -55,6 +56,9 @@ HAND_BACK_DEADLINE_S = 5.0
 
 KEPT_RETRY_S = 5.0
 """Before the kept profiles and people are asked for again after a fault."""
+
+RUNNING_EVERY_S = 300.0
+"""Between writings of what agents do now."""
 
 HISTORY_DEADLINE_S = 3.0
 """For writing the last records at the end; beyond it they go to the disk, for the next start."""
@@ -162,6 +166,7 @@ class Connector:
             tasks.create_task(self._hooks.run(), name="webhooks"),
         ]
         kept = tasks.create_task(self._learn_what_is_kept(), name="kept")
+        keeping = tasks.create_task(self._keep_running(), name="agents-kept")
         managers = [
             tasks.create_task(manager.run(), name=f"streams-{name}") for name, manager in self._managers.items()
         ]
@@ -177,9 +182,10 @@ class Connector:
             for manager in self._managers.values():
                 manager.stop()
             await asyncio.wait(managers, timeout=HAND_BACK_DEADLINE_S)
-            for task in (*managers, *links, *pushing, kept, engine, web):
+            for task in (*managers, *links, *pushing, kept, keeping, engine, web):
                 task.cancel()
             await asyncio.wait((*managers, *links), timeout=HISTORY_DEADLINE_S)
+            self._put_running()
             self.store.stop()
             await asyncio.wait((store,), timeout=HISTORY_DEADLINE_S)
             store.cancel()
@@ -340,11 +346,36 @@ class Connector:
         )
 
     def _store(self) -> Store:
-        live = LiveView(agent_of=self._agent_of, linkedid_of=self._linkedid_of)
+        live = LiveView(
+            agent_of=self._agent_of,
+            linkedid_of=self._linkedid_of,
+            day_began=self._day_began,
+            recall=self._recall,
+        )
         try:
             return Store(self._settings, live=live, clock=self._clock, monotonic=time.monotonic)
         except BadUrl as error:
             raise StartFailed(f"store.url: {error}") from None
+
+    def _day_began(self) -> float:
+        """Of all queues' days, whatever their time zones, the one that began first; an hour ago at the latest."""
+        now, default, queues = self._clock(), self._settings.queue_default, self._settings.queue
+        days = (default, *(queue_settings(default, queues, queue) for queue in queues))
+        return min(now - RECENT_S, *(Day(day).began(now) for day in days))
+
+    def _recall(self, record: CallRecord | AgentInterval, over: bool) -> None:
+        self.figures[record.pbx].recall(record, self._clock(), over)
+
+    async def _keep_running(self) -> None:
+        """What agents do now is kept from time to time, so that a crash costs little of it."""
+        while True:
+            await asyncio.sleep(RUNNING_EVERY_S)
+            self._put_running()
+
+    def _put_running(self) -> None:
+        for link in self._links.values():
+            for interval in running(link.state, self._clock()):
+                self.store.writer.put(interval)
 
     def _agent_of(self, pbx: str, queue: str, member: str) -> str:
         """Who the member is that queue_log names."""

@@ -16,6 +16,8 @@ The first of these that holds is the state:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from connector.acd.clock import at_time
 from connector.acd.directory import device_of, device_of_channel
 from connector.acd.history import finish
@@ -32,6 +34,9 @@ CLOCK_SET_BACK_S = 60.0
 
 WRAP_UP_MAX_S = 3600.0
 """As the settings allow; more is left only when the clock was set back."""
+
+RUNNING_MAX_S = 86_400.0
+"""A phone that has been off for longer is not worth writing again and again."""
 
 EARLIER_CALL_S = 2.0
 """LastCall is in whole seconds; what differs by more is another call than the one we know of."""
@@ -293,6 +298,21 @@ def _tell_interval(state: PbxState, agent: Agent, at: float, changes: list[Deriv
         )
     )
     return at
+
+
+def running(state: PbxState, now: float) -> Iterator[AgentInterval]:
+    """What everybody does now, as if it ended; what it is once it has ended replaces it. Old states are left out."""
+    for agent in state.agents.values():
+        if now - RUNNING_MAX_S < agent.since < now:
+            yield AgentInterval(
+                pbx=state.pbx,
+                at=now,
+                agent=agent.id,
+                state=agent.state,
+                reason=agent.reason,
+                started_at=agent.since,
+                linkedid=agent.linkedid,
+            )
 
 
 def _evaluate(state: PbxState, agent: Agent, at: float) -> tuple[AgentState, str, str]:

@@ -16,6 +16,8 @@ WINDOWS = {"m15": 15, "m30": 30, "m60": 60}
 """Sliding windows by name, in minutes."""
 
 
+EVER = float("-inf")
+
 Numbers = list[float]
 
 
@@ -70,21 +72,27 @@ class Tally:
         self._minutes: dict[int, Numbers] = {}
         self._days: dict[float, Numbers] = {}
 
-    def add(self, at: float, field: int, value: float = 1.0) -> None:
-        """Counts something that happened at a time."""
-        for numbers in (self._minute(int(at // 60)), self._of_day(at)):
+    def add(self, at: float, field: int, value: float = 1.0, recent: float = EVER) -> None:
+        """Counts something that happened at a time; what lies before `recent`, in its day alone."""
+        of_minute = (self._minute(int(at // 60)),) if at >= recent else ()
+        for numbers in (*of_minute, self._of_day(at)):
             if field in self._largest:
                 numbers[field] = max(numbers[field], value)
             else:
                 numbers[field] += value
 
-    def add_time(self, begin: float, end: float, field: int) -> None:
-        """Counts seconds from a time to a time, each minute its own share; of the days that of the last."""
+    def add_time(self, begin: float, end: float, field: int, recent: float = EVER) -> None:
+        """Counts seconds from a time to a time, each minute its own share; of the days that of the last. See `add`."""
         if end <= begin:
             return
         self._of_day(end)[field] += end - max(begin, self._day.began(end))
         last = int(end // 60)
-        for minute in range(max(int(begin // 60), last - MINUTES), last + 1):
+        first = max(int(begin // 60), last - MINUTES)
+        if recent > end:
+            return
+        if recent > begin:
+            first = max(first, int(recent // 60))
+        for minute in range(first, last + 1):
             part = min(end, minute * 60 + 60) - max(begin, minute * 60)
             if part > 0:
                 self._minute(minute)[field] += part

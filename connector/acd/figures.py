@@ -1,7 +1,8 @@
 """What a contact centre is measured by, per queue and per person: counted from what the live state derives.
 
 The live state tells each thing once, however often Asterisk's events come; so do these counts, and a snapshot, a
-reload or a restart of Asterisk changes none of them. Formulas and whose they are: docs/figures.md.
+reload or a restart of Asterisk changes none of them. History, and queue_log after a gap, add what was not heard and
+nothing twice. Formulas and whose they are: docs/figures.md.
 """
 
 from __future__ import annotations
@@ -9,50 +10,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from connector.acd.buckets import Day, Numbers, Tally, mean, share
+from connector.acd.buckets import EVER, Day, Numbers, Tally, mean, share
+from connector.acd.ledger import Counted, Ledger
 from connector.acd.model import PbxState, Queue
-from connector.config_people import QueueSettings
-from connector.events import CallOutcome, Outcome, RangInVain, TalkEnded, WrapUpEnded
-from connector.records import AgentInterval, AgentState, CallRecord
-
-OUTCOMES = tuple(Outcome)
-STATES = tuple(AgentState)
-_OUTCOME = {outcome: n for n, outcome in enumerate(OUTCOMES)}
-_STATE = {state: n for n, state in enumerate(STATES)}
-
-# Fields of a queue: one for each outcome, then
-(
-    IN_TARGET,
-    SL_ANSWERED,
-    SL_ABANDONED,
-    SHORT_ABANDONED,
-    OUTSIDE_HOURS,
-    ANSWER_WAIT_S,
-    ABANDON_WAIT_S,
-    TALKS,
-    TALK_S,
-    HOLD_S,
-    WRAP_UP_S,
-    TRANSFERS,
-    RANG_IN_VAIN,
-    ANSWER_WAIT_MAX_S,
-    ABANDON_WAIT_MAX_S,
-) = range(len(OUTCOMES), len(OUTCOMES) + 15)
-QUEUE_FIELDS = len(OUTCOMES) + 15
-QUEUE_LARGEST = frozenset({ANSWER_WAIT_MAX_S, ABANDON_WAIT_MAX_S})
-
-# Fields of an agent: seconds in each state, then
-(
+from connector.acd.tallies import (
     A_ANSWERED,
     A_RANG_IN_VAIN,
     A_RING_IN_VAIN_S,
-    A_TALKS,
     A_TALK_S,
-    A_HOLD_S,
-    A_WRAP_UP_S,
+    A_TALKS,
     A_TRANSFERS,
-) = range(len(STATES), len(STATES) + 8)
-AGENT_FIELDS = len(STATES) + 8
+    A_WRAP_UP_S,
+    ABANDON_WAIT_MAX_S,
+    ABANDON_WAIT_S,
+    AGENT_FIELDS,
+    ANSWER_WAIT_MAX_S,
+    ANSWER_WAIT_S,
+    IN_TARGET,
+    OUTCOME_FIELD as _OUTCOME,
+    OUTCOMES,
+    OUTSIDE_HOURS,
+    RANG_IN_VAIN,
+    SHORT_ABANDONED,
+    SL_ABANDONED,
+    SL_ANSWERED,
+    STATE_FIELD as _STATE,
+    STATES,
+    TALK_S,
+    TALKS,
+    TRANSFERS,
+    WRAP_UP_S,
+    QueueTally,
+)
+from connector.config_people import QueueSettings
+from connector.events import CallOutcome, Outcome, RangInVain, TalkEnded, WrapUpEnded
+from connector.records import AgentInterval, AgentState, CallRecord, QueueVisit
+from connector.store.merge import talk_is_better
 
 BUSY = (AgentState.ON_CALL, AgentState.ON_HOLD, AgentState.WRAP_UP)
 READY = (AgentState.AVAILABLE, AgentState.RINGING)
@@ -60,6 +53,9 @@ READY = (AgentState.AVAILABLE, AgentState.RINGING)
 QUEUES_MAX = 10_000
 AGENTS_MAX = 50_000
 """Tallies kept, of queues and people that are gone too; beyond it the oldest goes."""
+
+RECENT_S = 3600.0
+"""The longest sliding window: older history counts for its day alone."""
 
 
 class Figures:
@@ -80,6 +76,9 @@ class Figures:
         self._day_of_people = Day(self._default)
         self.queues: dict[str, QueueTally] = {}
         self.agents: dict[str, Tally] = {}
+        self._ledger = Ledger()
+        self._told_until: dict[str, float] = {}
+        """Until when history has told what a person did."""
 
     def take(self, item: object) -> None:
         """Counts what the live state derived; everything else on the bus is passed over."""
@@ -87,24 +86,52 @@ class Figures:
         if handler is not None and item.pbx == self.pbx:  # type: ignore[attr-defined]
             handler(self, item)
 
-    def recall(self, record: CallRecord | AgentInterval) -> None:
-        """Counts from history what was not heard live: the day before a restart, or a gap.
+    def recall(self, record: CallRecord | AgentInterval, now: float, over: bool = True) -> None:
+        """Counts from history, or queue_log, what is not counted yet; the same again changes nothing.
 
         Args:
-            record: Of this PBX; the caller sees to it that it was not counted before.
+            record: Of a person's states the earlier first.
+            now: Seconds since the epoch.
+            over: False for a call as far as it has come.
         """
-        if isinstance(record, AgentInterval):
-            self._interval(record)
+        if record.pbx != self.pbx:
             return
-        for visit in record.visits:
-            self.queue(visit.queue).outcome(visit.outcome, visit.ended_at, visit.wait_s)
-            if visit.agent and visit.outcome is Outcome.ANSWERED:
-                ended_at = visit.ended_at + visit.talk_s
-                self.agent(visit.agent).add(visit.ended_at, A_ANSWERED)
-                self._talk(visit.queue, visit.agent, ended_at, visit.talk_s, visit.hold_s, visit.transferred)
-                self._wrap_up(visit.queue, visit.agent, ended_at + visit.wrap_up_s, visit.wrap_up_s)
-            if visit.rang_in_vain:
-                self.queue(visit.queue).tally.add(visit.ended_at, RANG_IN_VAIN, visit.rang_in_vain)
+        recent = now - RECENT_S
+        if isinstance(record, AgentInterval):
+            self._interval(record, recent)
+            self._told_until[record.agent] = max(record.at, self._told_until.get(record.agent, EVER))
+            return
+        for visit, counted in self._ledger.attempts(record):
+            self._recall_outcome(visit, counted, recent)
+            if visit.outcome is Outcome.ANSWERED and (over or visit.talk_s > 0):
+                self._recall_talk(visit, counted, recent)
+        for queue, agent, at, ring_s in self._ledger.rings(record):
+            self._rang(queue, agent, at, ring_s, recent)
+
+    def _recall_outcome(self, visit: QueueVisit, counted: Counted, recent: float) -> None:
+        if counted.outcome is not None and (counted.outcome is not Outcome.UNKNOWN or visit.outcome is Outcome.UNKNOWN):
+            return
+        queue = self.queue(visit.queue)
+        if counted.outcome is not None:
+            queue.take_back_unknown(counted.ended_at, counted.joined_at, recent)
+        counted.outcome, counted.ended_at = visit.outcome, visit.ended_at
+        queue.outcome(visit.outcome, visit.ended_at, visit.wait_s, recent)
+        if visit.agent and visit.outcome is Outcome.ANSWERED:
+            self.agent(visit.agent).add(visit.ended_at, A_ANSWERED, recent=recent)
+
+    def _recall_talk(self, visit: QueueVisit, counted: Counted, recent: float) -> None:
+        ended_at = visit.ended_at + visit.talk_s
+        if counted.talk_s is None:
+            counted.talk_s, counted.talk_read = visit.talk_s, True
+            self._talk(visit.queue, visit.agent, ended_at, visit.talk_s, visit.hold_s, visit.transferred, recent)
+        elif counted.talk_s is not None and talk_is_better(visit.talk_s, counted.talk_s):
+            less = visit.talk_s - counted.talk_s
+            counted.talk_s = visit.talk_s
+            self.queue(visit.queue).tally.add(ended_at, TALK_S, less, recent)
+            self.agent(visit.agent).add(ended_at, A_TALK_S, less, recent)
+        if visit.wrap_up_s > 0 and not counted.wrapped:
+            counted.wrapped = counted.wrap_up_read = True
+            self._wrap_up(visit.queue, visit.agent, ended_at + visit.wrap_up_s, visit.wrap_up_s, recent)
 
     def queue(self, name: str) -> QueueTally:
         """The counts of a queue."""
@@ -127,36 +154,60 @@ class Figures:
     # -- what is counted --------------------------------------------------------------------------------------------
 
     def _outcome(self, event: CallOutcome) -> None:
+        counted = self._ledger.heard(event.uniqueid, event.queue, event.at - event.wait_s)
+        if counted.outcome is not None:
+            return  # queue_log was faster
+        counted.outcome, counted.ended_at = event.outcome, event.at
         self.queue(event.queue).outcome(event.outcome, event.at, event.wait_s)
         if event.agent and event.outcome is Outcome.ANSWERED:
             self.agent(event.agent).add(event.at, A_ANSWERED)
 
     def _talk_ended(self, event: TalkEnded) -> None:
+        counted = self._ledger.talked(event.uniqueid, event.queue, event.at - event.talk_s)
+        if counted.talk_read:
+            counted.talk_read = False
+            return
+        counted.talk_s = event.talk_s
         self._talk(event.queue, event.agent, event.at, event.talk_s, event.hold_s, event.transferred)
 
-    def _talk(self, queue: str, agent: str, at: float, talk_s: float, hold_s: float, transferred: bool) -> None:
+    def _talk(
+        self,
+        queue: str,
+        agent: str,
+        at: float,
+        talk_s: float,
+        hold_s: float,
+        transferred: bool,
+        recent: float = EVER,
+    ) -> None:
         for tally, first in ((self.queue(queue).tally, TALKS), (self.agent(agent), A_TALKS)):
-            tally.add(at, first)
-            tally.add(at, first + 1, talk_s)
-            tally.add(at, first + 2, hold_s)
+            tally.add(at, first, recent=recent)
+            tally.add(at, first + 1, talk_s, recent)
+            tally.add(at, first + 2, hold_s, recent)
             if transferred:
-                tally.add(at, first + 4)
+                tally.add(at, first + 4, recent=recent)
 
     def _wrap_up_ended(self, event: WrapUpEnded) -> None:
-        self._wrap_up(event.queue, event.agent, event.at, event.wrap_up_s)
+        if self._ledger.wrapped(event.uniqueid, event.queue):
+            self._wrap_up(event.queue, event.agent, event.at, event.wrap_up_s)
 
-    def _wrap_up(self, queue: str, agent: str, at: float, wrap_up_s: float) -> None:
-        self.queue(queue).tally.add(at, WRAP_UP_S, wrap_up_s)
-        self.agent(agent).add(at, A_WRAP_UP_S, wrap_up_s)
+    def _wrap_up(self, queue: str, agent: str, at: float, wrap_up_s: float, recent: float = EVER) -> None:
+        self.queue(queue).tally.add(at, WRAP_UP_S, wrap_up_s, recent)
+        self.agent(agent).add(at, A_WRAP_UP_S, wrap_up_s, recent)
 
     def _rang_in_vain(self, event: RangInVain) -> None:
-        self.queue(event.queue).tally.add(event.at, RANG_IN_VAIN)
-        tally = self.agent(event.agent)
-        tally.add(event.at, A_RANG_IN_VAIN)
-        tally.add(event.at, A_RING_IN_VAIN_S, event.ring_s)
+        self._ledger.rang(event.uniqueid, event.queue, event.agent, event.at)
+        self._rang(event.queue, event.agent, event.at, event.ring_s)
 
-    def _interval(self, interval: AgentInterval) -> None:
-        self.agent(interval.agent).add_time(interval.started_at, interval.at, _STATE[interval.state])
+    def _rang(self, queue: str, agent: str, at: float, ring_s: float, recent: float = EVER) -> None:
+        self.queue(queue).tally.add(at, RANG_IN_VAIN, recent=recent)
+        tally = self.agent(agent)
+        tally.add(at, A_RANG_IN_VAIN, recent=recent)
+        tally.add(at, A_RING_IN_VAIN_S, ring_s, recent)
+
+    def _interval(self, interval: AgentInterval, recent: float = EVER) -> None:
+        begin = max(interval.started_at, self._told_until.get(interval.agent, EVER))
+        self.agent(interval.agent).add_time(begin, interval.at, _STATE[interval.state], recent)
 
     # -- what is shown ----------------------------------------------------------------------------------------------
 
@@ -231,42 +282,10 @@ class Figures:
         agent = state.agents[agent_id]
         tally = self.agents.get(agent_id) or Tally(AGENT_FIELDS, frozenset(), self._day_of_people)
         found = tally.windows(now)
+        since = max(agent.since, self._told_until.get(agent_id, EVER))
         for window, began in tally.began(now).items():
-            found[window][_STATE[agent.state]] += max(0.0, now - max(agent.since, began))
+            found[window][_STATE[agent.state]] += max(0.0, now - max(since, began))
         return found
-
-
-class QueueTally:
-    """The counts of one queue, and what counts for it."""
-
-    __slots__ = ("day", "settings", "tally")
-
-    def __init__(self, settings: QueueSettings) -> None:
-        self.settings = settings
-        self.day = Day(settings)
-        self.tally = Tally(QUEUE_FIELDS, QUEUE_LARGEST, self.day)
-
-    def outcome(self, outcome: Outcome, at: float, wait_s: float) -> None:
-        """A caller's attempt is over."""
-        add, settings = self.tally.add, self.settings
-        add(at, _OUTCOME[outcome])
-        counts = self.day.is_open(at - wait_s)
-        if not counts:
-            add(at, OUTSIDE_HOURS)
-        if outcome is Outcome.ANSWERED:
-            add(at, ANSWER_WAIT_S, wait_s)
-            add(at, ANSWER_WAIT_MAX_S, wait_s)
-            if counts:
-                add(at, SL_ANSWERED)
-                if wait_s <= settings.target_seconds:
-                    add(at, IN_TARGET)
-        elif outcome is Outcome.ABANDONED:
-            add(at, ABANDON_WAIT_S, wait_s)
-            add(at, ABANDON_WAIT_MAX_S, wait_s)
-            if wait_s <= settings.short_abandon_seconds:
-                add(at, SHORT_ABANDONED)
-            elif counts:
-                add(at, SL_ABANDONED)
 
 
 _HANDLERS: dict[type, Callable[[Figures, Any], None]] = {

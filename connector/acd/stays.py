@@ -46,7 +46,7 @@ def decide(state: PbxState, stay: Stay, outcome: Outcome, changes: list[Derived]
     """Counts the outcome of a stay that has left, and tells it."""
     del state.leaving[stay.caller.uniqueid]
     ended_at = stay.ended_at if stay.ended_at is not None else stay.caller.joined_at
-    _count(state, stay.queue, outcome)
+    count(state, stay.queue, outcome)
     visit = stay.visit
     visit.ended_at, visit.outcome = ended_at, outcome
     if outcome is not Outcome.ANSWERED:
@@ -74,7 +74,7 @@ def refuse(state: PbxState, uniqueid: str, outcome: Outcome, at: float, changes:
             return
         track.refused_at = at
         queue = track.entering
-    _count(state, queue, outcome)
+    count(state, queue, outcome)
     visit = Visit(queue, uniqueid, at, ended_at=at, outcome=outcome)
     attach(state, visit)
     note(visit.call, at, "left", outcome.value)
@@ -95,6 +95,7 @@ def _stop_ringing(state: PbxState, stay: Stay, at: float, changes: list[Derived]
     stay.ringing = {}
 
 
-def _count(state: PbxState, queue: str, outcome: Outcome) -> None:
+def count(state: PbxState, queue: str, outcome: Outcome) -> None:
+    """Counts an outcome for the metrics."""
     counts = state.outcomes.setdefault(queue, {})
     counts[outcome] = counts.get(outcome, 0) + 1

@@ -6,6 +6,7 @@ from connector.acd.agents import agent_at, agent_name, begin_wrap_up, end_wrap_u
 from connector.acd.clock import at_time
 from connector.acd.history import attach, call_of, finish, note
 from connector.acd.model import PbxState, Stay, Visit
+from connector.acd.stays import count
 from connector.events import (
     AgentCalled,
     AgentCompleted,
@@ -13,9 +14,11 @@ from connector.events import (
     AgentDumped,
     AgentRangNoAnswer,
     Caller,
+    CallOutcome,
     DialEnded,
     LegHeld,
     LegMoved,
+    Outcome,
     RangInVain,
     TalkEnded,
     Transferred,
@@ -107,18 +110,32 @@ def completed(state: PbxState, event: AgentCompleted, changes: list[Derived]) ->
     agent = agent_at(state, event.interface)
     if agent is None or agent.completed[0] == event.uniqueid or not event.uniqueid:
         return
-    # The conversation began before we were there.
-    agent.completed = (event.uniqueid, event.at)
+    _answered_unheard(state, event, changes)
+    end_talk(state, state.talks[event.uniqueid], event.at, transferred, changes)
+
+
+def _answered_unheard(state: PbxState, event: AgentCompleted, changes: list[Derived]) -> None:
+    """The conversation began before we were there, or in a gap: how the caller's wait ended is told by its end."""
+    connected_at = event.at - event.talk_s
+    visit = Visit(event.queue, event.uniqueid, connected_at - event.hold_s)
+    visit.ended_at, visit.outcome = connected_at, Outcome.ANSWERED
+    visit.agent, visit.interface = agent_name(state, event.interface), event.interface
+    visit.connected_at = connected_at
+    attach(state, visit)
+    if visit.call is not None and visit.call.answered_at is None:
+        visit.call.answered_at = connected_at
+    note(visit.call, connected_at, "answered", visit.agent)
+    state.talks[event.uniqueid] = visit
+    count(state, event.queue, Outcome.ANSWERED)
     changes.append(
-        TalkEnded(
+        CallOutcome(
             pbx=state.pbx,
-            at=event.at,
+            at=connected_at,
             queue=event.queue,
             uniqueid=event.uniqueid,
-            agent=agent.id,
-            talk_s=event.talk_s,
-            hold_s=0.0,
-            transferred=transferred,
+            outcome=Outcome.ANSWERED,
+            wait_s=event.hold_s,
+            agent=visit.agent,
         )
     )
 

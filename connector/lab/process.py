@@ -230,6 +230,13 @@ class ConnectorProcess:
         except TimeoutError:
             raise TimeoutError(f"not within {timeout_s:g} s; {name}{labels} was {last:g}") from None
 
+    async def get(self, path: str) -> dict[str, Any]:
+        """What a path of the API answers."""
+        status, answer = await self._get(path)
+        assert status == 200, f"{path}: {status} {answer}"
+        assert isinstance(answer, dict)
+        return answer
+
     async def _get(self, path: str) -> tuple[int, object]:
         async with self._session.get(self.url + path) as answer:
             return answer.status, await answer.json()

@@ -138,15 +138,21 @@ class Aggregates:
             return rows.setdefault(key, _empty_agent_row(key))
 
         intervals = schema.agent_intervals.c
+        told_until: dict[tuple[str, str], float] = {}
         for found in await connection.execute(
-            select(intervals.pbx, intervals.agent, intervals.state, intervals.started_at, intervals.ended_at).where(
+            select(intervals.pbx, intervals.agent, intervals.state, intervals.started_at, intervals.ended_at)
+            .where(
                 tuple_(intervals.pbx, intervals.agent).in_(names),
                 intervals.ended_at > first,
                 intervals.started_at < end,
             )
+            .order_by(intervals.ended_at)
         ):
             pbx, agent, state, started_at, ended_at = found
-            for bucket, seconds in split(max(started_at, first, ended_at - LONGEST_INTERVAL_S), min(ended_at, end)):
+            # A pause that was there before a restart is told again after it, from its beginning.
+            started_at = max(started_at, told_until.get((pbx, agent), first))
+            told_until[pbx, agent] = ended_at
+            for bucket, seconds in split(max(started_at, ended_at - LONGEST_INTERVAL_S), min(ended_at, end)):
                 if (pbx, agent, bucket) in wanted:
                     row((pbx, agent, bucket))[f"{state}_s"] += seconds
         visits = schema.visits.c

@@ -7,7 +7,8 @@ knows the outcome of what ended while nobody listened.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -17,20 +18,40 @@ from connector.records import CallRecord, QueueVisit
 MATCH_EARLIER_S = 1.5
 MATCH_LATER_S = 3.0
 """How far a live join may lie before and after that of queue_log: its seconds are cut off, a list's waits too."""
+TALK_DIFFERS_S = 3.0
+"""queue_log's talk is in whole seconds. A live one that is longer by more was ended by a list, after a gap."""
+
+
+class Attempt(Protocol):
+    """What two accounts of an attempt at a queue are matched by."""
+
+    @property
+    def uniqueid(self) -> str:
+        """Of the caller's channel."""
+
+    @property
+    def queue(self) -> str:
+        """Name."""
+
+    @property
+    def joined_at(self) -> float:
+        """Seconds since the epoch."""
+
+
+Mine = TypeVar("Mine", bound=Attempt)
+Theirs = TypeVar("Theirs", bound=Attempt)
 
 
 def merge(known: CallRecord, new: CallRecord) -> CallRecord:
     """What is to be kept of a call that is known already.
 
-    Two live accounts: the new one, which the same events made again, or more of them. Otherwise the live one, with
-    the visits it lacks or whose end it did not hear taken from the recovered one.
+    Of two live accounts the new one, which the same events made again or more of them, or others after a restart; of
+    a live and a recovered one the live. It gets the visits that it lacks, or whose end it did not hear, from the other.
     """
-    if not known.recovered and not new.recovered:
-        return new
-    if known.recovered and not new.recovered:
-        base, other = new, known
-    else:
+    if new.recovered:
         base, other = known, new  # a record merged before counts as live for what it has
+    else:
+        base, other = new, known
     visits, taken = _visits(base.visits, other.visits)
     if not taken:
         return base
@@ -46,7 +67,7 @@ def merge(known: CallRecord, new: CallRecord) -> CallRecord:
         answered_at=min(answered) if base.answered_at is None and answered else base.answered_at,
         visits=visits,
         timeline=tuple(sorted(entries, key=lambda entry: entry.at)),
-        recovered=True,
+        recovered=base.recovered or other.recovered,
     )
 
 
@@ -54,26 +75,26 @@ def _visits(base: tuple[QueueVisit, ...], other: tuple[QueueVisit, ...]) -> tupl
     """The visits of `base` with what `other` knows better, and whether anything was taken."""
     merged = list(base)
     taken = False
-    for visit, index in _pairs(base, other):
+    for visit, index in pairs(base, other):
         if index is None:
             merged.append(visit)
             taken = True
-        elif _knows_more(visit, merged[index]):
-            merged[index] = msgspec.structs.replace(visit, joined_at=merged[index].joined_at)
+        elif (better := _completed(merged[index], visit)) is not None:
+            merged[index] = better
             taken = True
     merged.sort(key=lambda visit: visit.joined_at)
     return tuple(merged), taken
 
 
-def _pairs(base: tuple[QueueVisit, ...], other: tuple[QueueVisit, ...]) -> Iterator[tuple[QueueVisit, int | None]]:
+def pairs(base: Sequence[Mine], other: Sequence[Theirs]) -> Iterator[tuple[Theirs, int | None]]:
     """Each visit of `other` with the place of the same one in `base`, None where there is none.
 
     As many attempts at a queue on both sides are the same ones in order, whatever the clocks say.
     """
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    theirs: defaultdict[tuple[str, str], list[QueueVisit]] = defaultdict(list)
-    for index, visit in enumerate(base):
-        places[visit.uniqueid, visit.queue].append(index)
+    theirs: defaultdict[tuple[str, str], list[Theirs]] = defaultdict(list)
+    for index, mine in enumerate(base):
+        places[mine.uniqueid, mine.queue].append(index)
     for visit in other:
         theirs[visit.uniqueid, visit.queue].append(visit)
     for key, visits in theirs.items():
@@ -83,7 +104,9 @@ def _pairs(base: tuple[QueueVisit, ...], other: tuple[QueueVisit, ...]) -> Itera
             continue
         for visit in visits:
             near = [
-                (abs(base[index].joined_at - visit.joined_at), index) for index in free if _may_be(base[index], visit)
+                (abs(base[index].joined_at - visit.joined_at), index)
+                for index in free
+                if may_be(base[index].joined_at, visit.joined_at)
             ]
             if near:
                 free.remove(nearest := min(near)[1])
@@ -92,12 +115,26 @@ def _pairs(base: tuple[QueueVisit, ...], other: tuple[QueueVisit, ...]) -> Itera
                 yield visit, None
 
 
-def _may_be(mine: QueueVisit, visit: QueueVisit) -> bool:
-    return -MATCH_EARLIER_S <= mine.joined_at - visit.joined_at <= MATCH_LATER_S
+def may_be(mine: float, theirs: float) -> bool:
+    """Whether a time of joining, heard live, and one that is told in whole seconds can be the same."""
+    return -MATCH_EARLIER_S <= mine - theirs <= MATCH_LATER_S
 
 
-def _knows_more(visit: QueueVisit, than: QueueVisit) -> bool:
-    if than.outcome is Outcome.UNKNOWN:
-        return visit.outcome is not Outcome.UNKNOWN
+def _completed(mine: QueueVisit, visit: QueueVisit) -> QueueVisit | None:
+    """Mine with what the other account of it knows better; None where that is nothing."""
+    if mine.outcome is Outcome.UNKNOWN:
+        return None if visit.outcome is Outcome.UNKNOWN else msgspec.structs.replace(visit, joined_at=mine.joined_at)
     # Answered and still talking when the gap began: the end of the conversation is in queue_log alone.
-    return than.outcome is Outcome.ANSWERED is visit.outcome and than.talk_s == 0.0 < visit.talk_s
+    if mine.outcome is Outcome.ANSWERED is visit.outcome and talk_is_better(visit.talk_s, mine.talk_s):
+        return msgspec.structs.replace(
+            mine,
+            talk_s=visit.talk_s,
+            hold_s=min(mine.hold_s, visit.talk_s),
+            transferred=mine.transferred or visit.transferred,
+        )
+    return None
+
+
+def talk_is_better(told_s: float, heard_s: float) -> bool:
+    """Whether to believe queue_log about the length of a talk, or what was heard live."""
+    return heard_s == 0.0 < told_s or 0.0 < told_s < heard_s - TALK_DIFFERS_S

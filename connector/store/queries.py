@@ -141,6 +141,24 @@ class History:
         async with self._database.read() as connection:
             return (await load_calls(connection, [key])).get(key)
 
+    async def ended(
+        self, pbx: str, *, since: float, until: float, after: Cursor | None = None, limit: int = 500
+    ) -> list[CallRecord]:
+        """Calls of a PBX that ended in [since, until), the earliest first; `after` the last one of the page before."""
+        wanted = _earliest(schema.calls, schema.calls.c.key, pbx, since, until, after, limit)
+        async with self._database.read() as connection:
+            keys = list((await connection.execute(wanted)).scalars())
+            found = await load_calls(connection, keys)
+        return [found[key] for key in keys if key in found]
+
+    async def ended_intervals(
+        self, pbx: str, *, since: float, until: float, after: Cursor | None = None, limit: int = 1_000
+    ) -> list[AgentInterval]:
+        """Stretches of agents' states, as `ended` gives calls."""
+        table = schema.agent_intervals
+        rows = await self._rows(_earliest(table, table, pbx, since, until, after, limit))
+        return [_interval(row) for row in rows]
+
     # -- reports --------------------------------------------------------------------------------------------------
 
     async def queue_quarters(
@@ -185,18 +203,7 @@ class History:
     ) -> list[AgentInterval]:
         """Stretches of agents' states that ended in [since, until), the latest first."""
         wanted = _latest(schema.agent_intervals, "ended_at", since, until, {"pbx": pbx, "agent": agent}, before, limit)
-        return [
-            AgentInterval(
-                pbx=row["pbx"],
-                at=row["ended_at"],
-                agent=row["agent"],
-                state=AgentState(row["state"]),
-                reason=row["reason"],
-                started_at=row["started_at"],
-                linkedid=row["linkedid"],
-            )
-            for row in await self._rows(wanted)
-        ]
+        return [_interval(row) for row in await self._rows(wanted)]
 
     async def streams(
         self,
@@ -273,6 +280,28 @@ def _latest(
     if before is not None:
         wanted = wanted.where(tuple_(column, table.c.key) < before)
     return wanted.order_by(column.desc(), table.c.key.desc()).limit(limit)
+
+
+def _earliest(
+    table: Table, what: Any, pbx: str, since: float, until: float, after: Cursor | None, limit: int
+) -> Select[Any]:
+    at, key = table.c.ended_at, table.c.key
+    wanted = select(what).where(table.c.pbx == pbx, at >= since, at < until)
+    if after is not None:
+        wanted = wanted.where(tuple_(at, key) > after)
+    return wanted.order_by(at, key).limit(limit)
+
+
+def _interval(row: Mapping[Any, Any]) -> AgentInterval:
+    return AgentInterval(
+        pbx=row["pbx"],
+        at=row["ended_at"],
+        agent=row["agent"],
+        state=AgentState(row["state"]),
+        reason=row["reason"],
+        started_at=row["started_at"],
+        linkedid=row["linkedid"],
+    )
 
 
 def _queue_quarter(row: Mapping[Any, Any]) -> QueueQuarter:

@@ -56,12 +56,12 @@ class Recovered:
 
     Attributes:
         calls: Calls that are over, in order of their end.
-        open: Uniqueids of callers whose end is not in the log yet.
+        running: Calls that are not, as far as they have come.
         given_up: Calls that were too many to hold.
     """
 
     calls: tuple[CallRecord, ...]
-    open: frozenset[str]
+    running: tuple[CallRecord, ...]
     given_up: int = 0
 
 
@@ -150,7 +150,7 @@ class Reader:
         done = sorted((call for call in wanted if not call.open), key=lambda call: call.at)
         return Recovered(
             calls=tuple(self._record(call) for call in done),
-            open=frozenset(call.uniqueid for call in wanted if call.open),
+            running=tuple(self._record(call) for call in wanted if call.open),
             given_up=self._given_up,
         )
 
@@ -173,7 +173,9 @@ class Reader:
             call.open = False
         elif line.event == "RINGNOANSWER":
             visit.rang_in_vain += 1
-            self._note(call, line.at, "rang_in_vain", self._agent_of(line.queue, line.agent))
+            agent = self._agent_of(line.queue, line.agent)
+            self._note(call, line.at - _number(line.data, 0) / 1000, "rang", agent)
+            self._note(call, line.at, "rang_in_vain", agent)
         elif line.event == "CONNECT":
             visit.agent, visit.talking = self._agent_of(line.queue, line.agent), True
             visit.ring_s = _number(line.data, 2)

@@ -103,7 +103,8 @@ class Recovery:
         source: Where its queue_log is; None: gaps stay.
         database: For the mark and for linkedids.
         writable: Set while the database can be used.
-        put: Takes a recovered call.
+        put: Takes a recovered call that is over.
+        recall: Takes every recovered call, as far as it has come, again and again, and whether it is over.
         agent_of: The agent's id of a queue and member name.
         linkedid_of: The linkedid of a channel that is there now, or None.
         clock: Seconds since the epoch.
@@ -123,6 +124,7 @@ class Recovery:
         database: Database,
         writable: asyncio.Event,
         put: Callable[[CallRecord], None],
+        recall: Callable[[CallRecord, bool], None],
         agent_of: AgentOf,
         linkedid_of: Callable[[str], str | None],
         clock: Callable[[], float],
@@ -136,6 +138,7 @@ class Recovery:
         self._database = database
         self._writable = writable
         self._put = put
+        self._recall = recall
         self._agent_of = agent_of
         self._linkedid_of = linkedid_of
         self._clock = clock
@@ -223,16 +226,19 @@ class Recovery:
         for call in fresh:
             self._given[call.linkedid] = call.at
             self._put(msgspec.structs.replace(call, linkedid=linkedids.get(call.linkedid, call.linkedid)))
+            self._recall(call, True)
+        for call in found.running:
+            self._recall(call, False)
         self.calls_read_total += len(fresh)
         log.info(
             "gap_read_from_queue_log",
             pbx=self._pbx,
             since=since,
             calls=len(fresh),
-            open=len(found.open),
+            running=len(found.running),
             given_up=found.given_up,
         )
-        return bool(found.open) and now - since < GIVE_UP_S
+        return bool(found.running) and now - since < GIVE_UP_S
 
     async def _linkedids(self, uniqueids: list[str]) -> dict[str, str]:
         """The linkedids under which these callers' calls are known, live or kept."""

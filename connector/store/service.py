@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo
 
 from connector.config import PbxSettings, Settings
 from connector.config_people import queue_settings
+from connector.records import AgentInterval, CallRecord
 from connector.store.aggregates import Target
 from connector.store.database import Database
 from connector.store.directory import KeptDirectory
 from connector.store.profiles import KeptProfiles
 from connector.store.queries import History
+from connector.store.recall import recall
 from connector.store.recovery import Recovery, Source
 from connector.store.retention import RetentionDays
 from connector.store.spool import Spool
@@ -22,15 +24,19 @@ from connector.store.writer import Writer
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
-    """What recovery asks of the live state.
+    """What history asks of the live state, and gives to it.
 
     Attributes:
         agent_of: The agent's id of a PBX's queue and member name.
         linkedid_of: The linkedid of a PBX's channel that is there now, or None.
+        day_began: When the earliest day that is counted began, seconds since the epoch.
+        recall: Takes what is known of the past, and whether it is over; twice is as good as once.
     """
 
     agent_of: Callable[[str, str, str], str]
     linkedid_of: Callable[[str, str], str | None]
+    day_began: Callable[[], float]
+    recall: Callable[[CallRecord | AgentInterval, bool], None]
 
 
 class Store:
@@ -61,6 +67,7 @@ class Store:
         self._settings = settings
         self._live = live
         self._clock = clock
+        self._began = clock()
         self._database = open_database(settings)
         self._stopping = asyncio.Event()
         self.history = History(self._database)
@@ -89,10 +96,11 @@ class Store:
             recoveries = [
                 tasks.create_task(each.run(), name=f"{name}-recovery") for name, each in self.recoveries.items()
             ]
+            recalls = [tasks.create_task(self._recall(name), name=f"{name}-recall") for name in self._settings.pbx]
             await self._stopping.wait()
-            for task in recoveries:
+            for task in (*recoveries, *recalls):
                 task.cancel()
-            await asyncio.wait(recoveries)
+            await asyncio.wait((*recoveries, *recalls))
             for recovery in self.recoveries.values():
                 await recovery.keep_mark()
             self.writer.stop()
@@ -105,6 +113,16 @@ class Store:
         found = queue_settings(self._settings.queue_default, self._settings.queue, queue)
         return Target(found.target_seconds, found.short_abandon_seconds)
 
+    async def _recall(self, pbx: str) -> None:
+        await recall(
+            self.history,
+            self.writer.up,
+            pbx=pbx,
+            since=self._live.day_began(),
+            until=self._began,
+            take=lambda record: self._live.recall(record, True),
+        )
+
     def _recovery(self, name: str, pbx: PbxSettings) -> Recovery:
         return Recovery(
             pbx=name,
@@ -112,6 +130,7 @@ class Store:
             database=self._database,
             writable=self.writer.up,
             put=self.writer.put,
+            recall=self._live.recall,
             agent_of=lambda queue, member: self._live.agent_of(name, queue, member),
             linkedid_of=lambda uniqueid: self._live.linkedid_of(name, uniqueid),
             clock=self._clock,

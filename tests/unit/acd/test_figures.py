@@ -357,8 +357,8 @@ def test_history_counts_as_if_it_had_been_heard() -> None:
         legs=2,
     )
     recalled, heard = Figures("main"), Figures("main")
-    recalled.recall(record)
-    recalled.recall(interval(AgentState.PAUSED, NOON - 60, NOON))
+    recalled.recall(record, NOON)
+    recalled.recall(interval(AgentState.PAUSED, NOON - 60, NOON), NOON)
     for item in (
         outcome(Outcome.ANSWERED, at=NOON - 30, agent="a"),
         talk(20.0, 5.0, at=NOON - 10, transferred=True),

@@ -33,8 +33,23 @@ def settled(*accounts: CallRecord) -> CallRecord:
 
 
 def test_of_two_live_accounts_the_new_one_counts() -> None:
-    old, new = call(visit(101, Outcome.ANSWERED)), call()
+    old, new = call(visit(101, Outcome.ANSWERED), name="An"), call(visit(101, Outcome.ANSWERED, talk_s=5.0))
     assert merge(old, new) == new
+
+
+def test_a_call_over_a_restart_keeps_what_was_heard_before() -> None:
+    before, after = call(visit(101, Outcome.TIMED_OUT), at=110.0), call(visit(120, Outcome.ANSWERED, queue="r"))
+    assert settled(before, after) == call(*before.visits, *after.visits)
+
+
+def test_a_talk_that_a_list_ended_after_the_gap_has_its_length_from_the_log() -> None:
+    live = call(visit(101.4, Outcome.ANSWERED, agent="ann", wait_s=4.6, talk_s=50.0, hold_s=40.0, wrap_up_s=3.0))
+    read = call(visit(101, Outcome.ANSWERED, agent="ann", wait_s=5.0, talk_s=30.0, transferred=True), recovered=True)
+    for order in permutations((live, read)):
+        kept = settled(*order).visits[0]
+        assert (kept.wait_s, kept.talk_s, kept.hold_s, kept.wrap_up_s, kept.transferred) == (4.6, 30.0, 30.0, 3.0, True)
+    near = call(visit(101, Outcome.ANSWERED, agent="ann", talk_s=48.0), recovered=True)
+    assert settled(live, near) == live
 
 
 def test_heard_whole_live_stays_as_it_was_heard() -> None:

@@ -78,7 +78,7 @@ def test_every_end_is_what_it_was(version: str) -> None:
         [("second", "answered", second)],  # talking then
         [("support", "timed_out", "")],
     ]
-    assert not found.open
+    assert not found.running
     assert all(call.recovered and call.number == "alice" for call in found.calls)
 
 
@@ -97,7 +97,7 @@ def test_times_transfers_and_phones_that_rang_in_vain(version: str) -> None:
     assert attended.visits[0].transferred
     assert attended.visits[0].talk_s == 7
     assert rang.visits[0].rang_in_vain == 1
-    assert [entry.what for entry in rang.timeline] == ["joined", "rang_in_vain", "left"]
+    assert [entry.what for entry in rang.timeline] == ["joined", "rang", "rang_in_vain", "left"]
     assert rang.timeline[1].detail == "id:Agent 1"
 
 
@@ -118,7 +118,7 @@ def test_what_is_not_over_is_said_to_be_open(version: str) -> None:
     lines = [line for line in lines_of(version) if line.event not in ("QUEUESTART", "COMPLETECALLER")]
     found = read(lines)
     talking = {call.linkedid for call in read(lines_of(version)).calls} - {call.linkedid for call in found.calls}
-    assert found.open == talking != set()
+    assert {call.linkedid for call in found.running} == talking != set()
 
 
 @VERSIONS
@@ -260,7 +260,7 @@ async def test_a_database_that_is_not_ours_is_not_changed(tmp_path: Path) -> Non
     before = path.read_bytes()
     url = URL.create("sqlite", database=str(path)).render_as_string()
     found = await recover(Source(place=url), pbx="main", since=0.0, until=1e12)
-    assert found.open == {"a"}
+    assert [call.linkedid for call in found.running] == ["a"]
     assert path.read_bytes() == before, "not even its journal mode"
     missing = tmp_path / "missing.sqlite"
     with pytest.raises(OperationalError, match="unable to open"):

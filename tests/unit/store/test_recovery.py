@@ -40,6 +40,7 @@ class Scene:
     def __init__(self, writer: Writer, database: Database, path: Path) -> None:
         self.writer, self.database, self.path = writer, database, path
         self.now = T0
+        self.recalled: list[tuple[CallRecord, bool]] = []
         self.live: dict[str, str] = {}
         self.recovery = self.made(Source(place=str(path)))
         path.write_text("")
@@ -51,6 +52,7 @@ class Scene:
             database=self.database,
             writable=self.writer.up,
             put=self.writer.put,
+            recall=lambda call, over: self.recalled.append((call, over)),
             agent_of=lambda queue, name: name,
             linkedid_of=self.live.get,
             clock=lambda: self.now,

@@ -162,9 +162,9 @@ async def test_quarters_are_the_sums_of_their_calls(make_writer: MakeWriter, url
 
 async def test_a_changed_call_leaves_nothing_of_what_it_was(make_writer: MakeWriter, url: str) -> None:
     await write(make_writer, url, [call(1)])
-    await write(make_writer, url, [call(1, visits=(visit("u1", T0 + 950, Outcome.FULL, queue="other"),), timeline=())])
+    await write(make_writer, url, [call(1, visits=(visit("u1", T0 + 950, Outcome.FULL),), timeline=())])
     found = await contents(url)
-    assert [row[:3] for row in found["queue_aggregates"]] == [("main", "other", T0 + 900)]
+    assert [row[:3] for row in found["queue_aggregates"]] == [("main", "support", T0 + 900)]
     assert not found["agent_aggregates"]
     assert not found["timeline"]
 
