@@ -211,7 +211,7 @@ async def bench(calls: int, seconds: float) -> dict[str, Any]:
     running = asyncio.create_task(engine.run())
     try:
         await asyncio.wait_for(engine.ready.wait(), 20)
-        assert engine.worker_pid is not None
+        assert engine.workers[0].pid is not None
         handles = []
         for index, port in enumerate(ports["udp"]):
             request = OpenStream(
@@ -230,9 +230,10 @@ async def bench(calls: int, seconds: float) -> dict[str, Any]:
             handles.append(await engine.open(request))
             handles[-1].attach(Address(HOST, port))
         late_before = engine.stats.counters["late_ticks"]
-        worker = await measured(
-            load, engine.rtp_address.port, seconds, engine.worker_pid, lambda got: got["at_bot"] + got["at_caller"]
-        )
+        first = engine.workers[0]
+        assert first.rtp is not None
+        assert first.pid is not None
+        worker = await measured(load, first.rtp.port, seconds, first.pid, lambda got: got["at_bot"] + got["at_caller"])
         await asyncio.sleep(1.1)  # the worker's next report
         worker["late_ticks"] = engine.stats.counters["late_ticks"] - late_before
         worker["send_dropped"] = engine.stats.counters["send_dropped"]

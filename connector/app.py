@@ -86,6 +86,8 @@ class Connector:
         self._engine = MediaEngine(
             bind_host=settings.media.bind_host,
             bind_port=settings.media.bind_port,
+            workers=settings.media.worker_count,
+            max_streams_per_worker=settings.media.max_streams_per_worker,
             log_format=settings.log.format,
             log_level=settings.log.level,
         )

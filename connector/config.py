@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,13 +60,18 @@ class LogSettings(Section):
 
 
 class MediaSettings(Section):
-    """The RTP side towards Asterisk. One UDP port carries all streams and stays the same over restarts."""
+    """The RTP side towards Asterisk. Each media worker has one UDP port for all its streams, the same over restarts."""
 
     bind_host: str = "127.0.0.1"
     """IP address of the UDP socket."""
     bind_port: Port = 32000
-    """UDP port; the one that a firewall between Asterisk and us must let through. Above Asterisk's RTP ports and
-    below those that the system hands out by itself, so nothing else takes it while we are down."""
+    """UDP port of the first worker; the next has the next port, and so on: a firewall between Asterisk and us must let
+    them through. Above Asterisk's RTP ports and below those that the system hands out by itself, so nothing else takes
+    them while we are down."""
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Media workers. 0: one for each processor but one, at least one."""
+    max_streams_per_worker: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    """Streams at once in one worker."""
     advertise_host: str = ""
     """IP address that Asterisk sends to. Empty: bind_host. Needed when bind_host is 0.0.0.0 or behind NAT."""
     max_streams: Annotated[int, Field(ge=1, le=10_000)] = 100
@@ -91,10 +97,14 @@ class MediaSettings(Section):
         return self
 
     @property
-    def external_host(self) -> str:
-        """`host:port` for ExternalMedia."""
+    def worker_count(self) -> int:
+        """How many media workers run on this machine."""
+        return self.workers or max(1, len(os.sched_getaffinity(0)) - 1)
+
+    def external_host(self, port: int) -> str:
+        """`host:port` for ExternalMedia, with the port of the worker that takes the stream."""
         host = self.advertise_host or self.bind_host
-        return f"[{host}]:{self.bind_port}" if ":" in host else f"{host}:{self.bind_port}"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class AmiSettings(Section):

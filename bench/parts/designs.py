@@ -75,8 +75,10 @@ async def connector(load: Load, calls: int, dialect: str, certificate: Path | No
     running = asyncio.create_task(engine.run())
     try:
         await asyncio.wait_for(engine.ready.wait(), 20)
-        assert engine.worker_pid is not None
-        relay = Relay(engine.worker_pid, engine.rtp_address.port, rss_kb(engine.worker_pid))
+        worker = engine.workers[0]
+        assert worker.pid is not None
+        assert worker.rtp is not None
+        relay = Relay(worker.pid, worker.rtp.port, rss_kb(worker.pid))
         scheme = "ws" if certificate is None else "wss"
         gate = asyncio.Semaphore(DIALLING_AT_ONCE)
 

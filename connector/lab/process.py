@@ -46,14 +46,14 @@ class ConnectorProcess:
             pbxs: The PBXs by name; started already.
             bots: Address of each profile's bot, by profile.
             http_port: For its pages.
-            rtp_port: For its audio.
+            rtp_port: For its audio; one media worker, unless the settings say otherwise.
             settings: More settings, section by section; a profile's keys go over those made from `bots`.
             log_file: Where its log goes; by default to this process's standard error.
         """
         self.url = f"http://127.0.0.1:{http_port}"
         self.settings: dict[str, Any] = {
             "http": {"port": http_port},
-            "media": {"bind_port": rtp_port},
+            "media": {"bind_port": rtp_port, "workers": 1},
             "store": {"directory": str(next(iter(pbxs.values())).folder / f"history-{http_port}")},
             "pbx": {
                 name: {

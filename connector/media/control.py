@@ -39,7 +39,9 @@ class EndCause(enum.StrEnum):
     SESSION_LIMIT = "session_limit"
     SHUTDOWN = "shutdown"
     WORKER_LOST = "worker_lost"
-    """The media worker ended while the stream was open."""
+    """The media worker ended, and was not back in time."""
+    WORKER_FULL = "worker_full"
+    """Every media worker has as many streams as it may have, or as it can carry."""
     ASTERISK_ERROR = "asterisk_error"
     """Asterisk refused or lost a channel or bridge that the stream needs."""
 
@@ -150,6 +152,11 @@ class StreamStats(msgspec.Struct):
     """What the bot asked for beyond audio, marks and clear."""
 
 
+def add_stats(a: StreamStats, b: StreamStats) -> StreamStats:
+    """What a stream carried in two workers, one after the other."""
+    return StreamStats(*map(sum, zip(msgspec.structs.astuple(a), msgspec.structs.astuple(b), strict=True)))
+
+
 class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
     """The first message of a worker: its socket is bound."""
 
@@ -193,11 +200,13 @@ class WorkerStats(msgspec.Struct, frozen=True, tag="stats"):
     Attributes:
         counters: Totals by name, see `connector.media.counters`.
         tick_late_ms: The largest lateness of a pacing tick in the last second.
+        busy: Share of a core that the worker used since its last report, 0 to 1.
         streams: Live streams by id.
     """
 
     counters: dict[str, int]
     tick_late_ms: float
+    busy: float
     streams: dict[str, StreamStats]
 
 

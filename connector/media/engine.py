@@ -1,22 +1,23 @@
-"""The control process's side of the media worker: keeps it running and gives each stream a handle."""
+"""The control process's side of the media workers: places streams on them and gives each stream a handle.
+
+A stream stays where it was placed: Asterisk sends its audio to that worker's port. When the worker dies it is started
+again on the same port, and what was open there is opened anew: the call has never noticed but for the gap.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import structlog
 
-from connector.dialects.commands import Command, Notice
+from connector.dialects.commands import Command, Notice, Reconnected
 from connector.media import counters
 from connector.media.control import (
-    MAX_LINE_BYTES,
     Address,
     AttachMedia,
     BotCommand,
@@ -30,29 +31,25 @@ from connector.media.control import (
     StreamOpened,
     StreamStats,
     ToWorker,
-    WorkerReady,
     WorkerStats,
-    decode_from_worker,
-    encode,
+    add_stats,
 )
-from connector.media.worker import EXIT_CANNOT_BIND, EXIT_PORT_TAKEN
+from connector.media.workerlink import BindFailed, WorkerLink
 
-SILENT_WORKER_S = 10.0
-"""A worker reports each second; one that says nothing for so long hangs, and is replaced."""
+__all__ = ["BindFailed", "EngineStats", "MediaEngine", "StreamFailed", "StreamHandle"]
+
 OPEN_GRACE_S = 2.0
 """On top of the connect timeout that the worker itself keeps."""
-STOP_S = 4.0
-STABLE_S = 30.0
-"""A worker that lived so long starts the backoff anew."""
+REOPEN_WITHIN_S = 5.0
+"""A caller hears nothing meanwhile; one whose worker is not back by then goes on in the dialplan."""
+MAX_REOPENED = 3
+"""Workers that one stream may outlive: it could be what they die of."""
 MAX_COMMANDS = 100
 """Of one stream that nobody has taken yet; beyond, the newest is dropped and counted."""
-FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
+BUSY = 0.85
+"""Share of a core from which on a worker gets no more streams: those it has would suffer."""
 
 log = structlog.get_logger()
-
-
-class BindFailed(Exception):
-    """The UDP address of the settings cannot be used; the message names it, the keys and the way out."""
 
 
 class StreamFailed(Exception):
@@ -74,17 +71,22 @@ class EngineStats:
     """What the workers counted since the engine started.
 
     Attributes:
-        counters: Totals by name (`connector.media.counters.NAMES`), kept over restarts of the worker; what a
-            killed worker counted in its last second is missing.
+        counters: Totals by name (`connector.media.counters.NAMES`) over all workers, kept over their restarts.
         tick_late_ms: Largest lateness of a pacing step in the last second.
         streams: Streams that are open.
         restarts: Workers that ended without being asked to.
+        reopened: Streams that outlived their worker.
+        gap_ms: Audio that they missed, added up.
+        refused: Streams for which no worker had room.
     """
 
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(counters.NAMES, 0))
     tick_late_ms: float = 0.0
     streams: int = 0
     restarts: int = 0
+    reopened: int = 0
+    gap_ms: int = 0
+    refused: int = 0
 
 
 class StreamHandle:
@@ -96,16 +98,26 @@ class StreamHandle:
         stats: Counters, at most one second old; final once `ended` is done.
         connect_ms: How long the bot took to accept.
         commands: What the bot asks for beyond audio, in order.
+        rtp: Where the worker that has the stream takes RTP.
     """
 
-    def __init__(self, engine: MediaEngine, stream_id: str) -> None:
-        self.stream_id = stream_id
+    def __init__(self, engine: MediaEngine, link: WorkerLink, request: OpenStream) -> None:
+        assert link.rtp is not None
+        self.stream_id = request.stream_id
         self.ended: asyncio.Future[StreamEnded] = asyncio.get_running_loop().create_future()
         self.stats = StreamStats()
         self.connect_ms = 0.0
         self.commands: asyncio.Queue[Command] = asyncio.Queue(MAX_COMMANDS)
+        self.rtp = link.rtp
         self._engine = engine
+        self._link = link
+        self._request = request
+        self._remote: Address | None = None
         self._opened: asyncio.Future[StreamOpened] = asyncio.get_running_loop().create_future()
+        self._past = StreamStats()  # in workers that have ended
+        self._reopened = 0
+        self._lost_at_s: float | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
 
     def attach(self, remote: Address) -> None:
         """Starts audio both ways and tells the bot that the stream begins.
@@ -113,6 +125,7 @@ class StreamHandle:
         Args:
             remote: Where the ExternalMedia channel listens (UNICASTRTP_LOCAL_ADDRESS and _PORT).
         """
+        self._remote = remote
         self._send(AttachMedia(self.stream_id, remote))
 
     def send_dtmf(self, digit: str) -> None:
@@ -125,29 +138,73 @@ class StreamHandle:
 
     def close(self, cause: EndCause) -> None:
         """Asks for the end; `ended` tells when it has come. Audio stops at once."""
+        if self._lost_at_s is not None:  # nobody is there to ask
+            self._end(StreamEnded(self.stream_id, cause, "while its media worker was down", StreamStats()))
         self._send(CloseStream(self.stream_id, cause))
 
     def _send(self, message: ToWorker) -> None:
+        if not self.ended.done() and self._lost_at_s is None:
+            self._link.send(message)
+
+    def _count(self, stats: StreamStats) -> None:
+        self.stats = add_stats(self._past, stats)
+
+    def _end(self, message: StreamEnded) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
         if not self.ended.done():
-            self._engine._send(message)
+            self._count(message.stats)
+            self._engine._forget(self)
+            self.ended.set_result(msgspec.structs.replace(message, stats=self.stats))
+
+    def _lose(self) -> None:
+        """The worker died: the stream waits for the next one, for a while."""
+        loop = asyncio.get_running_loop()
+        self._past, self._lost_at_s = self.stats, loop.time()
+        self._giving_up = loop.call_later(REOPEN_WITHIN_S, self._end, self._lost())
+
+    def _lost(self) -> StreamEnded:
+        return StreamEnded(self.stream_id, EndCause.WORKER_LOST, "the media worker ended", StreamStats())
+
+    def _reopen(self) -> None:
+        self._reopened += 1
+        self._link.send(self._request)
+
+    def _on_opened(self, message: StreamOpened) -> None:
+        if not self._opened.done():
+            self.connect_ms = message.connect_ms
+            self._opened.set_result(message)
+        elif self._lost_at_s is not None:
+            gap_ms = round((asyncio.get_running_loop().time() - self._lost_at_s) * 1000)
+            self._lost_at_s = None
+            if self._remote is not None:
+                self._link.send(AttachMedia(self.stream_id, self._remote))
+                self.notify(Reconnected(gap_ms, self._reopened))
+            if self._giving_up is not None:
+                self._giving_up.cancel()
+            self._engine.stats.reopened += 1
+            self._engine.stats.gap_ms += gap_ms
+            log.warning("stream_reopened", stream_id=self.stream_id, worker=self._link.number, gap_ms=gap_ms)
 
 
 class MediaEngine:
-    """Owns one media worker.
+    """Owns the media workers.
 
     Args:
-        bind_host: IP address of the UDP socket.
-        bind_port: UDP port, kept over restarts; 0 lets the system choose at the first start.
+        bind_host: IP address of the UDP sockets.
+        bind_port: UDP port of the first worker, the next one's is one higher; kept over restarts. 0 lets the system
+            choose at the first start.
+        workers: How many.
+        max_streams_per_worker: A worker that has so many gets no more.
         ping_interval_s: How often each bot is pinged.
         ping_timeout_s: Without a pong for so long a bot is lost.
         log_format: `console` or `json`.
-        log_level: Of the worker.
+        log_level: Of the workers.
         rng: For the jitter of restarts.
-        command: Starts the worker, without its arguments.
+        command: Starts a worker, without its arguments.
 
     Attributes:
         ready: Set while a worker can take streams.
-        stats: Totals.
     """
 
     def __init__(
@@ -155,6 +212,8 @@ class MediaEngine:
         *,
         bind_host: str,
         bind_port: int,
+        workers: int = 1,
+        max_streams_per_worker: int = 1_000,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
         log_format: str = "console",
@@ -163,59 +222,64 @@ class MediaEngine:
         command: Sequence[str] = (sys.executable, "-m", "connector.media.worker"),
     ) -> None:
         self.ready = asyncio.Event()
-        self.stats = EngineStats()
-        self._rng = rng or random.Random()
-        self._host = bind_host
-        self._port = bind_port
-        self._arguments = (
+        self._stats = EngineStats()
+        self._commands_dropped = 0
+        self._limit = max_streams_per_worker
+        self._handles: dict[str, StreamHandle] = {}
+        arguments = (
             f"--ping-interval-s={ping_interval_s}",
             f"--ping-timeout-s={ping_timeout_s}",
             f"--log-format={log_format}",
             f"--log-level={log_level}",
         )
-        self._command = tuple(command)
-        self._rtp_address: Address | None = None
-        self._pid: int | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._handles: dict[str, StreamHandle] = {}
-        self._past = dict.fromkeys(counters.NAMES, 0)  # of workers that have ended
+        self._links = [
+            WorkerLink(
+                number,
+                host=bind_host,
+                port=bind_port + number if bind_port else 0,
+                command=(*command, *arguments),
+                rng=rng or random.Random(),
+                heard=self._heard,
+                came=self._came,
+                went=self._went,
+            )
+            for number in range(workers)
+        ]
 
     @property
-    def rtp_address(self) -> Address:
-        """Where the worker's UDP socket is bound.
-
-        Raises:
-            RuntimeError: No worker has been ready yet.
-        """
-        if self._rtp_address is None:
-            raise RuntimeError("the media worker has not started yet: wait for `ready`")
-        return self._rtp_address
+    def workers(self) -> Sequence[WorkerLink]:
+        """All workers, by number."""
+        return self._links
 
     @property
-    def worker_pid(self) -> int | None:
-        """Process id of the worker, while there is one that is ready."""
-        return self._pid
+    def stats(self) -> EngineStats:
+        """Totals over all workers."""
+        stats = self._stats
+        for name in stats.counters:
+            stats.counters[name] = sum(link.counters[name] for link in self._links)
+        stats.counters[counters.BOT_COMMANDS_DROPPED] += self._commands_dropped
+        stats.tick_late_ms = max(link.tick_late_ms for link in self._links)
+        stats.restarts = sum(link.restarts for link in self._links)
+        stats.streams = len(self._handles)
+        return stats
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a worker would take one more stream."""
+        return self._place() is not None
 
     async def run(self) -> None:
-        """Keeps a worker running until cancelled; then all streams end with SHUTDOWN.
+        """Keeps the workers running until cancelled; then all streams end with SHUTDOWN.
 
         Raises:
-            BindFailed: The UDP address cannot be used. Only before the first worker was ready: later the port is
-                waited for.
+            BindFailed: A UDP address cannot be used.
         """
-        backoff_s = FIRST_BACKOFF_S
-        loop = asyncio.get_running_loop()
-        while True:
-            started_s = loop.time()
-            code = await self._run_worker()
-            if self._rtp_address is None and code in (EXIT_PORT_TAKEN, EXIT_CANNOT_BIND):
-                raise BindFailed(self._cannot_bind(code))
-            self.stats.restarts += 1
-            if loop.time() - started_s > STABLE_S:
-                backoff_s = FIRST_BACKOFF_S
-            log.error("media_worker_ended", exit_code=code, restart_in_s=backoff_s)
-            await asyncio.sleep(backoff_s * self._rng.uniform(0.8, 1.2))
-            backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for link in self._links:
+                    tasks.create_task(link.run(), name=f"media-worker-{link.number}")
+        except* BindFailed as failures:
+            raise failures.exceptions[0] from None
 
     async def open(self, request: OpenStream) -> StreamHandle:
         """Opens a stream: returns once the bot has accepted.
@@ -227,11 +291,15 @@ class MediaEngine:
         if request.stream_id in self._handles:
             raise ValueError(f"stream {request.stream_id} is open already")
         if not self.ready.is_set():
-            raise StreamFailed(EndCause.WORKER_LOST, "the media worker is not running; it is being started")
-        handle = StreamHandle(self, request.stream_id)
+            raise StreamFailed(EndCause.WORKER_LOST, "no media worker is running; it is being started")
+        link = self._place()
+        if link is None:
+            self._stats.refused += 1
+            raise StreamFailed(EndCause.WORKER_FULL, "every media worker has as many streams as it can carry")
+        handle = StreamHandle(self, link, request)
         self._handles[request.stream_id] = handle
-        self.stats.streams = len(self._handles)
-        self._send(request)
+        link.streams += 1
+        link.send(request)
         try:
             async with asyncio.timeout(request.connect_timeout_ms / 1000 + OPEN_GRACE_S):
                 await asyncio.wait((handle._opened, handle.ended), return_when=asyncio.FIRST_COMPLETED)
@@ -246,136 +314,51 @@ class MediaEngine:
             raise StreamFailed(ended.cause, ended.detail)
         return handle
 
-    # -- one worker --------------------------------------------------------------------------------------------
+    def _place(self) -> WorkerLink | None:
+        """The worker with the fewest streams of those that have room."""
+        able = (link for link in self._links if link.up and link.streams < self._limit and link.busy < BUSY)
+        return min(able, key=lambda link: (link.streams, link.busy), default=None)
 
-    async def _run_worker(self) -> int:
-        """From start to end of one worker; returns its exit code, negative for a signal."""
-        async with self._process() as (process, reader):
-            try:
-                await self._listen(reader)
-            finally:
-                self._lost(EndCause.SHUTDOWN if _cancelling() else EndCause.WORKER_LOST)
-        code = process.returncode
-        assert code is not None
-        return code
+    # -- what the links tell -----------------------------------------------------------------------------------
 
-    @contextlib.asynccontextmanager
-    async def _process(self) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader]]:
-        """A worker process with its control channel; on the way out the channel closes and the process is gone."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    f"--control-fd={theirs.fileno()}",
-                    f"--bind-host={self._host}",
-                    f"--bind-port={self._port}",
-                    *self._arguments,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,  # a Ctrl-C in the terminal is not for the worker
-                )
-            except BaseException:
-                ours.close()
-                raise
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_BYTES)
+    def _came(self, link: WorkerLink) -> None:
+        self.ready.set()
+        for handle in [handle for handle in self._handles.values() if handle._link is link]:
+            handle._reopen()
+
+    def _went(self, link: WorkerLink, asked: bool) -> None:
+        if not any(other.up for other in self._links):
+            self.ready.clear()
+        for handle in [handle for handle in self._handles.values() if handle._link is link]:
+            if asked:
+                handle._end(StreamEnded(handle.stream_id, EndCause.SHUTDOWN, "the connector stops", StreamStats()))
+            elif handle._opened.done() and handle._reopened < MAX_REOPENED:
+                handle._lose()
+            else:
+                handle._end(handle._lost())
+
+    def _heard(self, link: WorkerLink, message: FromWorker) -> None:
+        if isinstance(message, WorkerStats):
+            for stream_id, stats in message.streams.items():
+                if (handle := self._handles.get(stream_id)) is not None:
+                    handle._count(stats)
+        elif isinstance(message, StreamOpened | BotCommand | StreamEnded):
+            handle = self._handles.get(message.stream_id)
+            if handle is None:
+                return
+            if isinstance(message, StreamOpened):
+                handle._on_opened(message)
+            elif isinstance(message, StreamEnded):
+                handle._end(message)
+            else:
+                self._take_command(handle, message.command)
+
+    def _take_command(self, handle: StreamHandle, command: Command) -> None:
         try:
-            yield process, reader
-        finally:
-            self._writer.close()
-            self._writer = None
-            await _end(process)
+            handle.commands.put_nowait(command)
+        except asyncio.QueueFull:
+            self._commands_dropped += 1
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        """Takes messages until the worker ends or hangs."""
-        while True:
-            try:
-                async with asyncio.timeout(SILENT_WORKER_S):
-                    line = await reader.readline()
-            except TimeoutError:
-                log.error("media_worker_hangs", silent_s=SILENT_WORKER_S, pid=self._pid)
-                return
-            except ConnectionError:
-                return
-            if not line.endswith(b"\n"):
-                return
-            try:
-                self._handle(decode_from_worker(line))
-            except msgspec.DecodeError:
-                log.exception("media_worker_message_unreadable")
-
-    def _handle(self, message: FromWorker) -> None:
-        match message:
-            case WorkerReady(pid, rtp):
-                self._pid = pid
-                self._rtp_address = rtp
-                self._port = rtp.port
-                self.ready.set()
-                log.info("media_worker_ready", pid=pid, rtp=f"{rtp.host}:{rtp.port}")
-            case StreamOpened(stream_id, connect_ms):
-                if (handle := self._handles.get(stream_id)) is not None and not handle._opened.done():
-                    handle.connect_ms = connect_ms
-                    handle._opened.set_result(message)
-            case BotCommand(stream_id, command):
-                self._take_command(stream_id, command)
-            case StreamEnded():
-                self._end_stream(message)
-            case WorkerStats(totals, tick_late_ms, streams):
-                self.stats.tick_late_ms = tick_late_ms
-                for name, value in totals.items():
-                    self.stats.counters[name] = self._past.get(name, 0) + value
-                for stream_id, stats in streams.items():
-                    if (handle := self._handles.get(stream_id)) is not None:
-                        handle.stats = stats
-
-    def _take_command(self, stream_id: str, command: Command) -> None:
-        if (handle := self._handles.get(stream_id)) is not None:
-            try:
-                handle.commands.put_nowait(command)
-            except asyncio.QueueFull:
-                self._past[counters.BOT_COMMANDS_DROPPED] += 1
-
-    def _lost(self, cause: EndCause) -> None:
-        """The worker is no more: its streams end, its totals stay."""
-        self.ready.clear()
-        self._pid = None
-        self._past = dict(self.stats.counters)
-        self.stats.tick_late_ms = 0.0
-        detail = "the connector stops" if cause is EndCause.SHUTDOWN else "the media worker ended"
-        for handle in list(self._handles.values()):
-            self._end_stream(StreamEnded(handle.stream_id, cause, detail, handle.stats))
-
-    def _end_stream(self, message: StreamEnded) -> None:
-        handle = self._handles.pop(message.stream_id, None)
-        self.stats.streams = len(self._handles)
-        if handle is not None:
-            handle.stats = message.stats
-            handle.ended.set_result(message)
-
-    def _send(self, message: ToWorker) -> None:
-        """To the worker; while there is none nothing is lost, for its streams have ended."""
-        if self._writer is not None:
-            self._writer.write(encode(message))
-
-    def _cannot_bind(self, code: int) -> str:
-        where = f"{self._host}:{self._port}"
-        if code == EXIT_PORT_TAKEN:
-            return f"UDP {where} is taken: stop what uses it (ss -ulpn), or set another media.bind_port"
-        return f"UDP {where} cannot be bound: media.bind_host must be an address of this machine"
-
-
-def _cancelling() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Waits for a worker whose control channel is closed; kills one that does not end by itself."""
-    waiting = asyncio.ensure_future(process.wait())
-    try:
-        await asyncio.wait((waiting,), timeout=STOP_S)
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        await waiting
+    def _forget(self, handle: StreamHandle) -> None:
+        if self._handles.pop(handle.stream_id, None) is not None:
+            handle._link.streams -= 1

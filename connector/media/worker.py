@@ -94,6 +94,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._audio = AudioLoop(rtp, self._counters, self._failed)
         self._reporting: asyncio.Task[None] | None = None
+        self._reported = time.monotonic(), time.process_time()
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -216,7 +217,10 @@ class Worker:
         streams = {stream_id: stream.counted for stream_id, stream in self._streams.items()}
         totals = dict(self._counters.values)
         counters.add_streams(totals, streams.values())
-        if not self._send(WorkerStats(totals, self._audio.late_s * 1000, streams)):
+        now = time.monotonic(), time.process_time()
+        busy = (now[1] - self._reported[1]) / max(now[0] - self._reported[0], 1e-3)
+        self._reported = now
+        if not self._send(WorkerStats(totals, self._audio.late_s * 1000, busy, streams)):
             self._counters.add(counters.STATS_SKIPPED)
         self._audio.late_s = 0.0
 

@@ -29,6 +29,7 @@ class Refusal(enum.StrEnum):
     RTP_PORTS_LOW = "rtp_ports_low"
     RTP_RANGE_UNKNOWN = "rtp_range_unknown"
     WORKER_DOWN = "worker_down"
+    WORKER_FULL = "worker_full"
     DRAINING = "draining"
 
 

@@ -222,6 +222,8 @@ class StreamManager:
             return Refusal.DRAINING
         if not self._engine.ready.is_set():
             return Refusal.WORKER_DOWN
+        if not self._engine.has_room:
+            return Refusal.WORKER_FULL
         return self._admission.admit(
             self.pbx,
             rtp=self._view.rtp_range,

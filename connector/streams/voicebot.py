@@ -197,7 +197,9 @@ class VoicebotCall:
         results = await asyncio.gather(
             self._ari.answer(self.call.channel_id),
             self._ari.create_bridge(self.bridge_id, name=self.bridge_id),
-            self._ari.external_media(self.media_channel_id, external_host=self._media.external_host, format="ulaw"),
+            self._ari.external_media(
+                self.media_channel_id, external_host=self._media.external_host(stream.rtp.port), format="ulaw"
+            ),
             return_exceptions=True,
         )
         for result in results:

@@ -246,16 +246,31 @@ class LiveCollector(Collector):
         yield from (active, limit)
 
     def _collect_media(self) -> Iterable[Metric]:
-        ready = _gauge("connector_media_worker_up", "Whether the media worker serves.")
-        ready.add_metric((), self._engine.ready.is_set())
-        restarts = _counter("connector_media_worker_restarts", "Media workers that died and were started again.")
-        restarts.add_metric((), self._engine.stats.restarts)
-        late = _gauge("connector_media_tick_late_seconds", "Largest lateness of a 20 ms tick in the last second.")
-        late.add_metric((), self._engine.stats.tick_late_ms / 1000)
+        stats = self._engine.stats
+        ready = _gauge("connector_media_worker_up", "Whether the media worker serves.", "worker")
+        streams = _gauge("connector_media_worker_streams", "Streams that the worker has.", "worker")
+        busy = _gauge("connector_media_worker_busy", "Share of a core in the last second, 0 to 1.", "worker")
+        late = _gauge("connector_media_tick_late_seconds", "Largest lateness of a tick in the last second.", "worker")
+        restarts = _counter("connector_media_worker_restarts", "Times it died and was started again.", "worker")
+        for worker in self._engine.workers:
+            key = (str(worker.number),)
+            ready.add_metric(key, worker.up)
+            streams.add_metric(key, worker.streams)
+            busy.add_metric(key, worker.busy)
+            late.add_metric(key, worker.tick_late_ms / 1000)
+            restarts.add_metric(key, worker.restarts)
+        yield from (ready, streams, busy, late, restarts)
+        for name, help_text, value in (
+            ("connector_media_streams_reopened", "Streams that outlived their worker.", stats.reopened),
+            ("connector_media_gap_seconds", "Audio that these streams missed.", stats.gap_ms / 1000),
+            ("connector_media_streams_refused", "Streams for which no worker had room.", stats.refused),
+        ):
+            total = _counter(name, help_text)
+            total.add_metric((), value)
+            yield total
         rtp = _counter("connector_media_rtp_rejected", "Datagrams not used.", "cause")
         bot = _counter("connector_media_bot_messages_rejected", "Messages of bots not used.", "cause")
-        yield from (ready, restarts, late)
-        for name, count in self._engine.stats.counters.items():
+        for name, count in stats.counters.items():
             if name.startswith("rtp_rejected_"):
                 rtp.add_metric((name.removeprefix("rtp_rejected_"),), count)
             elif name.startswith("bot_rejected_"):

@@ -37,7 +37,7 @@ def problems(tmp_path: Path, text: str, **environ: str) -> list[str]:
 
 def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path, MINIMAL)
-    assert settings.media.external_host == "127.0.0.1:32000"
+    assert settings.media.external_host(settings.media.bind_port) == "127.0.0.1:32000"
     assert settings.pbx["main"].ari.app == "connector"
     assert settings.profile["echo"].dialect.name == "twilio"
 

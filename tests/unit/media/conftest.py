@@ -117,7 +117,7 @@ async def engine() -> AsyncIterator[MediaEngine]:
     engine = MediaEngine(bind_host="127.0.0.1", bind_port=0, ping_interval_s=0.5, ping_timeout_s=1.0)
     running = asyncio.create_task(engine.run())
     await asyncio.wait_for(engine.ready.wait(), 20)
-    pid = engine.worker_pid
+    pid = engine.workers[0].pid
     yield engine
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -159,7 +159,7 @@ async def open_stream(engine: MediaEngine) -> AsyncIterator[Open]:
         handle = await engine.open(request(url, **changes))
         _, caller = await asyncio.get_running_loop().create_datagram_endpoint(Caller, local_addr=("127.0.0.1", 0))
         callers.append(caller)
-        caller.worker = (engine.rtp_address.host, engine.rtp_address.port)
+        caller.worker = (handle.rtp.host, handle.rtp.port)
         handle.attach(caller.address)
         await until(lambda: caller.packets)  # the attachment has been taken
         return handle, caller

@@ -158,6 +158,7 @@ class FakeHandle:
         self.ended: asyncio.Future[StreamEnded] = asyncio.get_running_loop().create_future()
         self.stats = StreamStats()
         self.attached: Address | None = None
+        self.rtp = Address("127.0.0.1", 32_000)
         self.digits = ""
 
     def attach(self, remote: Address) -> None:
@@ -186,6 +187,7 @@ class FakeEngine:
         self.answers.set()
         self.fails: StreamFailed | None = None
         self.given_up = 0
+        self.has_room = True
 
     async def open(self, request: OpenStream) -> FakeHandle:
         self.dialling.set()
