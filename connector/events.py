@@ -11,7 +11,10 @@ import enum
 import msgspec
 
 from connector.telephony import (
+    Contact as Contact,
     ContactChanged as ContactChanged,
+    ContactsSnapshot as ContactsSnapshot,
+    DeviceState as DeviceState,
     DialEnded as DialEnded,
     Endpoint as Endpoint,
     EndpointsSnapshot as EndpointsSnapshot,
@@ -31,23 +34,11 @@ from connector.telephony import (
     PbxPhase as PbxPhase,
     PeerChanged as PeerChanged,
     Transferred as Transferred,
+    Trunk as Trunk,
     TrunkChanged as TrunkChanged,
+    TrunksSnapshot as TrunksSnapshot,
     Whereabouts as Whereabouts,
 )
-
-
-class DeviceState(enum.StrEnum):
-    """A member's device as app_queue numbers it (Asterisk include/asterisk/devicestate.h)."""
-
-    UNKNOWN = "unknown"
-    NOT_IN_USE = "not_in_use"
-    IN_USE = "in_use"
-    BUSY = "busy"
-    INVALID = "invalid"
-    UNAVAILABLE = "unavailable"
-    RINGING = "ringing"
-    RING_IN_USE = "ring_in_use"
-    ON_HOLD = "on_hold"
 
 
 class QueueStatus(enum.StrEnum):
@@ -437,9 +428,11 @@ AnyEvent = (
     | Transferred
     | LegMoved
     | EndpointsSnapshot
+    | ContactsSnapshot
     | ContactChanged
     | PeerChanged
     | TrunkChanged
+    | TrunksSnapshot
     | PbxChanged
     | LinkChanged
     | EventsMissed

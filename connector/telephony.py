@@ -136,6 +136,20 @@ class LegMoved(Event, frozen=True, kw_only=True):
 # -- lines ----------------------------------------------------------------------------------------------------
 
 
+class DeviceState(enum.StrEnum):
+    """A member's device as app_queue numbers it (Asterisk include/asterisk/devicestate.h)."""
+
+    UNKNOWN = "unknown"
+    NOT_IN_USE = "not_in_use"
+    IN_USE = "in_use"
+    BUSY = "busy"
+    INVALID = "invalid"
+    UNAVAILABLE = "unavailable"
+    RINGING = "ringing"
+    RING_IN_USE = "ring_in_use"
+    ON_HOLD = "on_hold"
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A phone or a trunk that phones in: `name` is technology and resource, such as PJSIP/alice."""
 
@@ -147,6 +161,28 @@ class EndpointsSnapshot(Event, frozen=True, kw_only=True):
     """All endpoints as ARI's /endpoints lists them."""
 
     endpoints: tuple[Endpoint, ...]
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
+    """An address at which an endpoint is reached.
+
+    Attributes:
+        uri: The SIP URI that is dialled.
+        status: Asterisk's last word on it, empty where it has said none.
+        address: Host and port that the registration came from; empty for one that is configured, not registered.
+        user_agent: What the phone calls itself.
+    """
+
+    uri: str
+    status: str = ""
+    address: str = ""
+    user_agent: str = ""
+
+
+class ContactsSnapshot(Event, frozen=True, kw_only=True):
+    """All registrations at the PBX's registrar, as pairs of endpoint (such as PJSIP/alice) and contact."""
+
+    contacts: tuple[tuple[str, Contact], ...]
 
 
 class ContactChanged(Event, frozen=True, kw_only=True):
@@ -174,9 +210,31 @@ class TrunkChanged(Event, frozen=True, kw_only=True):
     """Registry: our PBX's own registration at a provider; `status` in lower case: registered, rejected ..."""
 
     trunk: str
-    """Technology, user and domain, such as PJSIP/sip:4711@provider.example."""
+    """Technology and account, such as PJSIP/4711@provider.example; with ` via ` and the server if that is another."""
     status: str
     cause: str = ""
+
+
+class Trunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A registration of our PBX at a provider as it is listed.
+
+    Attributes:
+        trunk: As in `TrunkChanged`.
+        label: Name of its section in the configuration.
+        endpoint: That its calls come in by, such as PJSIP/provider; empty where the registration names none.
+        status: In lower case.
+    """
+
+    trunk: str
+    label: str
+    endpoint: str
+    status: str
+
+
+class TrunksSnapshot(Event, frozen=True, kw_only=True):
+    """All registrations at providers, as PJSIPShowRegistrationsOutbound lists them."""
+
+    trunks: tuple[Trunk, ...]
 
 
 # -- the PBX --------------------------------------------------------------------------------------------------

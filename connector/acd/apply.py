@@ -16,7 +16,15 @@ from connector.acd import agents, outcome as rules, visits
 from connector.acd.calls import leg_changed, leg_ended, leg_started, legs_snapshot
 from connector.acd.clock import due
 from connector.acd.directory import Directory
-from connector.acd.lines import contact_changed, endpoints_snapshot, pbx_changed, peer_changed, trunk_changed
+from connector.acd.lines import (
+    contact_changed,
+    contacts_snapshot,
+    endpoints_snapshot,
+    pbx_changed,
+    peer_changed,
+    trunk_changed,
+    trunks_snapshot,
+)
 from connector.acd.model import Link, PbxState, Stay
 from connector.acd.resync import queues_snapshot
 from connector.acd.stays import decide, explain, leave, refuse
@@ -31,6 +39,7 @@ from connector.events import (
     CallerJoined,
     CallerLeft,
     ContactChanged,
+    ContactsSnapshot,
     DialEnded,
     DialplanStep,
     DirectoryChanged,
@@ -54,6 +63,7 @@ from connector.events import (
     QueueStatusSet,
     Transferred,
     TrunkChanged,
+    TrunksSnapshot,
 )
 from connector.records import Derived
 
@@ -305,9 +315,11 @@ HANDLERS: dict[type, Callable[[PbxState, Any, list[Derived]], None]] = {
     DialEnded: visits.dial_ended,
     DirectoryChanged: _directory_changed,
     EndpointsSnapshot: endpoints_snapshot,
+    ContactsSnapshot: contacts_snapshot,
     ContactChanged: contact_changed,
     PeerChanged: peer_changed,
     TrunkChanged: trunk_changed,
+    TrunksSnapshot: trunks_snapshot,
     PbxChanged: pbx_changed,
     LinkChanged: _link_changed,
     EventsMissed: _missed,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from connector.acd.agents import leg_gone, own_leg, refresh
+from connector.acd.directory import device_of_channel
 from connector.acd.history import attach, finish, merge, note
+from connector.acd.lines import registers
 from connector.acd.model import Call, PbxState, Track
 from connector.acd.resync import forget_lost, settle
 from connector.acd.stays import explain
@@ -69,9 +71,10 @@ def _add(state: PbxState, leg: Leg, at: float, changes: list[Derived]) -> None:
     agent = own_leg(state, track)
     call = _attach(state, leg, at, changes)
     call.legs_total += 1
+    ours = agent is not None or registers(state, device_of_channel(leg.channel))
     if call.legs_total == 1:
-        _begin(call, track)
-    elif agent is not None and call.direction is Direction.OUTBOUND and call.dialled:
+        _begin(call, leg, ours)
+    elif ours and call.direction is Direction.OUTBOUND and call.dialled:
         call.direction = Direction.INTERNAL
     stay = state.waiting(leg.uniqueid)
     visit = stay.visit if stay is not None else state.talks.get(leg.uniqueid)
@@ -81,15 +84,18 @@ def _add(state: PbxState, leg: Leg, at: float, changes: list[Derived]) -> None:
         refresh(state, agent, at, changes)
 
 
-def _begin(call: Call, track: Track) -> None:
-    """What the first leg tells. A leg that begins ringing has called in; one that begins down is called by Asterisk."""
-    leg = track.leg
+def _begin(call: Call, leg: Leg, ours: bool) -> None:
+    """What the first leg tells. A leg that begins ringing has called in; one that begins down is called by Asterisk.
+
+    A phone of the house is one that somebody of the directory has, that is a member of a queue, or that is registered
+    here. All else that calls in is a trunk.
+    """
     call.number, call.name, call.dialled = leg.number, leg.name, leg.exten
     if leg.channel.startswith("Local/"):
         return
     if leg.state == "down":
         call.direction, call.dialled = Direction.OUTBOUND, ""
-    elif track.agent:
+    elif ours:
         call.direction, call.number, call.name = Direction.OUTBOUND, leg.exten, ""
     else:
         call.direction = Direction.INBOUND

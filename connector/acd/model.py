@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from connector.acd.directory import Directory
-from connector.events import Caller, Leg, LinkState, Member, Outcome, QueueParams
+from connector.events import Caller, Contact, Leg, LinkState, Member, Outcome, QueueParams
 from connector.records import AgentState, Direction, TimelineEntry
 
 
@@ -202,14 +202,18 @@ class Line:
         online: Reachable; None where nobody has told.
         status: Asterisk's last word on it.
         since: Of that.
-        contacts: Status by address, at most `CONTACTS_MAX`.
+        contacts: By URI, at most `CONTACTS_MAX`.
+        label: Of a trunk: name of its section in the configuration.
+        endpoint: Of a trunk: that its calls come in by.
     """
 
     name: str
     online: bool | None = None
     status: str = ""
     since: float = 0.0
-    contacts: dict[str, str] = field(default_factory=dict)
+    contacts: dict[str, Contact] = field(default_factory=dict)
+    label: str = ""
+    endpoint: str = ""
 
 
 @dataclass(slots=True)
@@ -260,6 +264,7 @@ class PbxState:
         endpoints: By name.
         trunks: By name.
         booted_at: When Asterisk started, as far as it told; 0 if it did not.
+        stopping: Asterisk has said that it stops.
         reloads: Reloads heard of, the last at `reloaded_at`.
         wrap_up_s: Wrap-up by queue; `default_wrap_up_s` for all others.
     """
@@ -286,6 +291,7 @@ class PbxState:
     endpoints: dict[str, Line] = field(default_factory=dict)
     trunks: dict[str, Line] = field(default_factory=dict)
     booted_at: float = 0.0
+    stopping: bool = False
     reloads: int = 0
     reloaded_at: float = 0.0
     wrap_up_s: dict[str, float] = field(default_factory=dict)

@@ -132,4 +132,9 @@ def _agent(state: PbxState, agent: Agent, interfaces: list[str], now: float) -> 
 
 
 def _line(line: Line) -> dict[str, Any]:
-    return {"online": line.online, "status": line.status, "since": line.since, "contacts": dict(line.contacts)}
+    return {
+        "online": line.online,
+        "status": line.status,
+        "since": line.since,
+        "contacts": msgspec.to_builtins(line.contacts),
+    }

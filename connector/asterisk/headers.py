@@ -23,6 +23,9 @@ _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 """Characters that stand for others behind a backslash; any other stands for itself."""
 
 
+_SCHEME = re.compile(r"^sips?:", re.IGNORECASE)
+
+
 class Fault(enum.StrEnum):
     """Why a message of ours could not be used. A closed set: it is a metric label."""
 
@@ -178,6 +181,21 @@ def leg(message: Message, started_at: float) -> Leg:
         exten=text(message, "Exten"),
         started_at=started_at,
     )
+
+
+def trunk_name(technology: str, account: str, server: str) -> str:
+    """One name for a registration at a provider, in events and lists.
+
+    Args:
+        technology: Such as PJSIP.
+        account: PJSIP's client URI, such as sip:4711@provider.example; IAX2's user.
+        server: PJSIP's server URI; IAX2's host.
+    """
+    user, host = _SCHEME.sub("", account), _SCHEME.sub("", server).partition(";")[0]
+    if "@" not in user and host:
+        return f"{technology}/{user}@{host}"
+    own_host = user.rpartition("@")[2].partition(";")[0]
+    return f"{technology}/{user}" + (f" via {host}" if host and host != own_host else "")
 
 
 def timestamp(message: Message, received_at: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
@@ -17,6 +17,7 @@ from connector.acd.apply import apply, tick
 from connector.acd.model import PbxState
 from connector.asterisk.ami import Ami
 from connector.asterisk.ami_model import (
+    AmiActionRejected,
     AmiConnected,
     AmiError,
     AmiEvent,
@@ -29,10 +30,11 @@ from connector.asterisk.ami_model import (
 from connector.asterisk.ari import Ari, AriConnected, AriError, AriEvent, AriLost, AriOverflow, AriRefused
 from connector.asterisk.ari_models import Event as AriMessage
 from connector.asterisk.pbx_facts import RtpRange, read_rtp_range
-from connector.asterisk.snapshot import endpoints_snapshot, legs_snapshot, queues_snapshot
-from connector.asterisk.translate import Malformed, translate
+from connector.asterisk.snapshot import legs_snapshot, queues_snapshot
+from connector.asterisk.snapshot_lines import contacts_snapshot, endpoints_snapshot, trunks_snapshot
+from connector.asterisk.translate import Malformed, Message, translate
 from connector.bus import Bus
-from connector.events import AnyEvent, EventsMissed, LinkChanged, LinkState
+from connector.events import AnyEvent, ContactChanged, EventsMissed, LinkChanged, LinkState
 from connector.records import Derived, Published
 
 log = structlog.get_logger()
@@ -46,11 +48,23 @@ RESYNC_PAUSE_S = 1.0
 TICK_S = 1.0
 """How often the live state is told the time."""
 
+CONTACTS_PAUSE_S = 5.0
+"""How long news of registrations are gathered before all are read: an event does not tell address and user agent."""
+
 STRANGERS_MAX = 1_000
 """Names of unknown queues that are remembered, so that each asks for one resync."""
 
 WITHOUT_RTP = frozenset({"Local", "Snoop", "Message", "Announcer", "Recorder", "CBAnn", "CBRec", "Bridge"})
 """Channel technologies that hold no RTP port."""
+
+
+LISTS: dict[str, Callable[[tuple[Message, ...], str, float], tuple[AnyEvent, tuple[Malformed, ...]]]] = {
+    "QueueStatus": queues_snapshot,
+    "CoreShowChannels": legs_snapshot,
+    "PJSIPShowRegistrationsOutbound": trunks_snapshot,
+    "DBGetTree": contacts_snapshot,
+}
+"""How the answer to each list action is read."""
 
 
 class AriConsumer(Protocol):
@@ -109,6 +123,8 @@ class PbxLink:
         self._resync_wanted = asyncio.Event()
         self._lost_at: dict[str, float] = {}
         self._strangers: set[str] = set()
+        self._contacts_wanted = asyncio.Event()
+        self._refused_lists: set[str] = set()
         self._drift_logged: set[str] = set()
 
     async def run(self, consumer: AriConsumer) -> None:
@@ -125,6 +141,7 @@ class PbxLink:
             tasks.create_task(self._consume_ami(), name=f"{self.pbx}-ami-items")
             tasks.create_task(self._consume_ari(consumer), name=f"{self.pbx}-ari-items")
             tasks.create_task(self._resync_when_wanted(), name=f"{self.pbx}-resync")
+            tasks.create_task(self._read_contacts_when_wanted(), name=f"{self.pbx}-contacts")
             tasks.create_task(self._let_time_pass(), name=f"{self.pbx}-time")
 
     def tell(self, event: AnyEvent) -> None:
@@ -170,6 +187,8 @@ class PbxLink:
                 elif event is not None:
                     self.event_lag_s = max(0.0, item.received_at - event.at)
                     self._apply(event)
+                    if event.__class__ is ContactChanged:
+                        self._notice_contact(event)
             case AmiList():
                 self._take_list(item)
             case AmiConnected():
@@ -180,13 +199,13 @@ class PbxLink:
                 self._apply(EventsMissed(pbx=self.pbx, at=self._clock(), dropped=item.dropped))
                 self._want_resync("overflow")
             case AmiLost():
-                self._changed("ami", LinkState.DOWN, item.reason)
+                stopped = f"Asterisk said that it stops ({item.reason})"
+                self._changed("ami", LinkState.DOWN, stopped if self.state.stopping else item.reason)
             case AmiRefused():
                 self._changed("ami", LinkState.REFUSED, item.reason)
 
     def _take_list(self, item: AmiList) -> None:
-        read = queues_snapshot if item.name == "QueueStatus" else legs_snapshot
-        snapshot, malformed = read(item.items, self.pbx, item.received_at)
+        snapshot, malformed = LISTS[item.name](item.items, self.pbx, item.received_at)
         for fault in malformed:
             self._note_malformed(fault)
         self._apply(snapshot)
@@ -215,6 +234,12 @@ class PbxLink:
             self._strangers.add(str(queue))
             self._want_resync("unknown_queue")
 
+    def _notice_contact(self, event: ContactChanged) -> None:
+        line = self.state.endpoints.get(event.endpoint)
+        contact = line.contacts.get(event.contact) if line is not None else None
+        if contact is not None and not contact.address:
+            self._contacts_wanted.set()
+
     def _note_malformed(self, fault: Malformed) -> None:
         cause = str(fault.cause)
         if not self.malformed[cause]:
@@ -240,6 +265,7 @@ class PbxLink:
                 self.rtp_range = await read_rtp_range(self.ami)
                 await self.ami.request_list("QueueStatus")
                 await self.ami.request_list("CoreShowChannels")
+                await self._read_lines()
                 await asyncio.sleep(RESYNC_PAUSE_S)
             except (AmiError, ValueError) as error:
                 if self.ami.state is not LinkState.UP:
@@ -247,6 +273,35 @@ class PbxLink:
                 log.warning("resync_failed", pbx=self.pbx, error=str(error))
                 await asyncio.sleep(RESYNC_RETRY_S)
                 self._resync_wanted.set()
+
+    async def _read_lines(self) -> None:
+        """Endpoints, and who is registered where."""
+        if self.ari.state is LinkState.UP:
+            await self._read_endpoints()
+        await self._if_allowed(self.ami.request_list("PJSIPShowRegistrationsOutbound"))
+        await self._read_contacts()
+
+    async def _read_contacts(self) -> None:
+        await self._if_allowed(self.ami.request_list("DBGetTree", Family="registrar/contact"))
+
+    async def _if_allowed(self, reading: Awaitable[None]) -> None:
+        """Reads what a PBX may be without, such as one that has no PJSIP; that is told once."""
+        try:
+            await reading
+        except AmiActionRejected as error:
+            if error.action not in self._refused_lists:
+                self._refused_lists.add(error.action)
+                log.info("list_refused", pbx=self.pbx, action=error.action, error=str(error))
+
+    async def _read_contacts_when_wanted(self) -> None:
+        while True:
+            await self._contacts_wanted.wait()
+            await asyncio.sleep(CONTACTS_PAUSE_S)
+            self._contacts_wanted.clear()
+            try:
+                await self._read_contacts()
+            except AmiError as error:
+                log.debug("contacts_not_read", pbx=self.pbx, error=str(error))  # the next resync reads them
 
     # -- ARI ------------------------------------------------------------------------------------------------------
 

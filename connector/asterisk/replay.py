@@ -12,11 +12,17 @@ from typing import Any
 from connector.asterisk.ami_model import AmiCounter, AmiLimits
 from connector.asterisk.ami_wire import BANNER, Framer
 from connector.asterisk.snapshot import legs_snapshot, queues_snapshot
+from connector.asterisk.snapshot_lines import contacts_snapshot, trunks_snapshot
 from connector.asterisk.translate import Malformed, Message, translate
-from connector.events import AnyEvent, LegsSnapshot, QueuesSnapshot
+from connector.events import AnyEvent
 
-_Reader = Callable[[list[Message], str, float], tuple[QueuesSnapshot | LegsSnapshot, tuple[Malformed, ...]]]
-_LISTS: dict[str, _Reader] = {"QueueStatusComplete": queues_snapshot, "CoreShowChannelsComplete": legs_snapshot}
+_Reader = Callable[[list[Message], str, float], tuple[AnyEvent, tuple[Malformed, ...]]]
+_LISTS: dict[str, _Reader] = {
+    "QueueStatusComplete": queues_snapshot,
+    "CoreShowChannelsComplete": legs_snapshot,
+    "OutboundRegistrationDetailComplete": trunks_snapshot,
+    "DBGetTreeComplete": contacts_snapshot,
+}
 
 
 def messages(recording: bytes) -> Iterator[Message]:

@@ -25,8 +25,6 @@ from connector.asterisk.headers import (
 )
 from connector.events import (
     Caller,
-    Endpoint,
-    EndpointsSnapshot,
     Leg,
     LegsSnapshot,
     Member,
@@ -99,24 +97,6 @@ def legs_snapshot(messages: Iterable[Message], pbx: str, at: float) -> tuple[Leg
             continue
         legs[one.uniqueid] = msgspec.structs.replace(one, number=_known(one.number), name=_known(one.name))
     return LegsSnapshot(pbx=pbx, at=at, legs=tuple(legs.values())), tuple(malformed)
-
-
-def endpoints_snapshot(found: Iterable[tuple[str, str, str]], pbx: str, at: float) -> EndpointsSnapshot:
-    """All endpoints from ARI's /endpoints.
-
-    Args:
-        found: Technology, resource and state of each.
-        pbx: Name of the PBX in the settings.
-        at: When they were asked for, seconds since the epoch.
-    """
-    return EndpointsSnapshot(
-        pbx=pbx,
-        at=at,
-        endpoints=tuple(
-            Endpoint(name=f"{technology}/{resource}", online=state.lower() == "online")
-            for technology, resource, state in found
-        ),
-    )
 
 
 def _queue(queues: dict[str, _Gathered], message: Message) -> _Gathered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from connector.asterisk.headers import Message, count, leg, location, required, text
+from connector.asterisk.headers import Message, count, leg, location, required, text, trunk_name
 from connector.events import (
     AnyEvent,
     ContactChanged,
@@ -134,11 +134,10 @@ def _peer(m: Message, pbx: str, at: float) -> AnyEvent:
 
 
 def _registry(m: Message, pbx: str, at: float) -> AnyEvent:
-    user, domain = text(m, "Username"), text(m, "Domain")
     return TrunkChanged(
         pbx=pbx,
         at=at,
-        trunk=f"{text(m, 'ChannelType')}/{user}" + (f"@{domain}" if domain and domain not in user else ""),
+        trunk=trunk_name(text(m, "ChannelType"), text(m, "Username"), text(m, "Domain")),
         status=required(m, "Status").lower(),
         cause=text(m, "Cause"),
     )

@@ -169,8 +169,7 @@ class LabAsterisk:
             if self.running:
                 with contextlib.suppress(LabError, TimeoutError):
                     async with asyncio.timeout(grace_s):
-                        await self.cli("core stop now")
-                        await self._ended()
+                        await self.shut_down()
                 await self.kill()
         finally:
             if self._folder is not None:
@@ -182,6 +181,11 @@ class LabAsterisk:
             if self._block is not None:
                 self._block.close()
                 self._block = None
+
+    async def shut_down(self) -> None:
+        """Ends it in order, calls and all, and leaves its folder as it is; `start` starts it again."""
+        await self.cli("core stop now")
+        await self._ended()
 
     async def kill(self) -> None:
         """Ends it at once by SIGKILL, as a crash would, and leaves its folder as it is."""

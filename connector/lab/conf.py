@@ -27,7 +27,7 @@ res_calendar_exchange.so res_calendar_icalendar.so res_cdrel_custom.so res_clial
 res_config_ldap.so res_config_mysql.so res_config_odbc.so res_config_pgsql.so res_config_sqlite.so
 res_config_sqlite3.so res_corosync.so res_curl.so res_fax.so res_fax_spandsp.so res_geolocation.so res_hep.so
 res_hep_pjsip.so res_hep_rtcp.so res_http_media_cache.so res_http_post.so res_monitor.so res_odbc.so
-res_odbc_transaction.so res_parking.so res_phoneprov.so res_pjsip_config_wizard.so res_pjsip_geolocation.so
+res_odbc_transaction.so res_phoneprov.so res_pjsip_config_wizard.so res_pjsip_geolocation.so
 res_pjsip_notify.so res_pjsip_phoneprov_provider.so res_pjsip_stir_shaken.so res_pjsip_transport_websocket.so
 res_pktccops.so res_prometheus.so res_resolver_unbound.so res_smdi.so res_snmp.so res_speech_aeap.so res_statsd.so
 res_stir_shaken.so res_stun_monitor.so res_timing_dahdi.so res_xmpp.so
@@ -147,6 +147,7 @@ def pbx_files(conf: LabConf, ports: LabPorts, inside: str, data_dir: str) -> dic
         "extconfig.conf": "[settings]\n",
         "pjproject.conf": "[startup]\n",
         "sorcery.conf": "",
+        "res_parking.conf": "[general]\n[default]\nparkext = 700\nparkpos = 701-720\ncontext = parkedcalls\n",
         "queuerules.conf": "[general]\n",
         "cel.conf": "[general]\nenable = no\n",
         "websocket_client.conf": "",

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
-from connector.lab import sip
 from connector.lab.asterisk import LabAsterisk
 from connector.lab.capture import AmiRecorder, arguments, facts_of, take_snapshot, write
 from connector.lab.conf import LabConf
@@ -82,7 +81,7 @@ class People:
             What Asterisk says about its queues and channels at the end.
         """
         await take_snapshot(self._ami, "start")
-        await self._register("60")
+        await self._register(60)
         await self._hold()
         await self._pauses()
         await self._blind_transfer()
@@ -92,7 +91,7 @@ class People:
         await self._other_calls()
         async with self._hears("Reload"):
             await self._pbx.cli("module reload app_queue.so")
-        await self._register("0")
+        await self._register(0)
         return await self._end()
 
     async def _hold(self) -> None:
@@ -219,27 +218,10 @@ class People:
     def _incoming(self, agent: int) -> int:
         return sum(call.incoming for call in self._agents[agent - 1].calls.values())
 
-    async def _register(self, expires: str) -> None:
+    async def _register(self, expires_s: int) -> None:
         """The phone `desk` registers; with 0 it leaves."""
-        desk, target = self._desk, f"sip:{HOST}:{self._pbx.sip_port}"
-        who = f"<sip:desk@{HOST}>"
-        register = sip.Message(
-            f"REGISTER {target} SIP/2.0",
-            [
-                ("Via", desk.via()),
-                ("From", f"{who};tag={desk.token()}"),
-                ("To", who),
-                ("Call-ID", desk.token()),
-                ("CSeq", "1 REGISTER"),
-                ("Contact", f"<{desk.contact}>"),
-                ("Expires", expires),
-                ("Max-Forwards", "70"),
-            ],
-        )
         async with self._hears("ContactStatus"):
-            final = await desk.transact(register)
-            assert final is not None
-            assert final.status == 200
+            await self._desk.register(expires_s)
 
 
 async def record(rootfs: Path, out: Path, *, first_port: int, last_port: int) -> Path:

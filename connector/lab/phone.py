@@ -212,6 +212,35 @@ class Phone(UserAgent):
         if final is None or final.status >= 300:
             raise CallFailed(exten, final.status if final else 0)
 
+    async def register(self, expires_s: int, *, user_agent: str = "lab phone") -> None:
+        """Registers at the PBX under its name (RFC 3261 section 10).
+
+        Args:
+            expires_s: For how long; 0 to leave.
+            user_agent: What it calls itself.
+
+        Raises:
+            CallFailed: The PBX refused.
+        """
+        who = f"<sip:{self.user}@{self.server[0]}>"
+        register = sip.Message(
+            f"REGISTER sip:{self.server[0]}:{self.server[1]} SIP/2.0",
+            [
+                ("Via", self.via()),
+                ("From", f"{who};tag={self.token()}"),
+                ("To", who),
+                ("Call-ID", self.token()),
+                ("CSeq", "1 REGISTER"),
+                ("Contact", f"<{self.contact}>"),
+                ("Expires", str(expires_s)),
+                ("User-Agent", user_agent),
+                ("Max-Forwards", "70"),
+            ],
+        )
+        final = await self.transact(register)
+        if final is None or final.status >= 300:
+            raise CallFailed("the registrar", final.status if final else 0)
+
     # -- being called ---------------------------------------------------------------------------------------------
 
     def _invited(self, invite: sip.Message) -> None:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import msgspec
 
 from connector.web.happenings import AnyHappening
-from connector.web.push.messages import AgentItem, CallerItem, Item, LinkItem, MemberItem, QueueItem, Subscribe
+from connector.web.push.messages import (
+    AgentItem,
+    CallerItem,
+    Item,
+    LinkItem,
+    MemberItem,
+    QueueItem,
+    Subscribe,
+    TrunkItem,
+)
 
 
 def _set(names: tuple[str, ...] | None) -> frozenset[str] | None:
@@ -39,7 +48,7 @@ class Filter:
         if self.pbx is not None and item.pbx not in self.pbx:
             return False
         match item:
-            case LinkItem():
+            case LinkItem() | TrunkItem():
                 return True
             case QueueItem() | CallerItem():
                 return self.queues is None or item.queue in self.queues

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -21,6 +21,9 @@ log = structlog.get_logger()
 
 TICK_S = 0.075
 """Changes wait at most this long for company."""
+
+STEP_S = 0.005
+"""How long a tick may keep the loop before others are let run; a whole contact centre takes many such steps."""
 
 EVENTS_MAX = 20_000
 """Happenings that wait for a tick; beyond it the oldest is dropped and counted."""
@@ -224,12 +227,22 @@ class Hub:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            self.flush()
+            turn_ends = asyncio.get_running_loop().time() + STEP_S
+            for _ in self.steps():
+                if asyncio.get_running_loop().time() >= turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = asyncio.get_running_loop().time() + STEP_S
             await asyncio.sleep(self._tick_s)
 
     def flush(self) -> None:
-        """One tick: numbers what has changed and gives it to all."""
-        changed = self.shelf.refresh()
+        """One tick in one go."""
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[None]:
+        """One tick: numbers what has changed and gives it to all. Others may run after each step."""
+        changed: list[Changed] = []
+        yield from self.shelf.refresh(changed)
         events, self._events = self._events, []
         if not (changed or events):
             return
@@ -237,16 +250,18 @@ class Hub:
         self._remember(_Batch(self.sequence, changed, events))
         for group in self._groups.values():
             message = group.delta(group.last, changed, events)
-            if message is None:
+            if message is not None:
+                group.last = self.sequence
+                self._offer(group, message)
+
+    def _offer(self, group: Group, message: bytes) -> None:
+        for feed in group.feeds:
+            if feed.offer(message):
                 continue
-            group.last = self.sequence
-            for feed in group.feeds:
-                if feed.offer(message):
-                    continue
-                self.snapshots_forced += 1
-                if not feed.was_slow:
-                    feed.was_slow = True
-                    log.warning("viewer_too_slow", viewers=self.viewers, waiting_bytes=self._feed_bytes)
+            self.snapshots_forced += 1
+            if not feed.was_slow:
+                feed.was_slow = True
+                log.warning("viewer_too_slow", viewers=self.viewers, waiting_bytes=self._feed_bytes)
 
     def _remember(self, batch: _Batch) -> None:
         self._ring.append(batch)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from connector.web.happenings import AnyHappening
-from connector.web.rest.shapes import AgentView, CallerView, LinkView, MemberView, QueueView
+from connector.web.rest.shapes import AgentView, CallerView, LinkView, MemberView, QueueView, TrunkView
 
 _Names = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...], Meta(max_length=1000)]
 
@@ -49,6 +49,12 @@ class LinkItem(LinkView, frozen=True, kw_only=True, tag_field="kind", tag="link"
     id: str
 
 
+class TrunkItem(TrunkView, frozen=True, kw_only=True, tag_field="kind", tag="trunk"):
+    """A registration of the PBX at a provider; `id` is pbx/trunk."""
+
+    id: str
+
+
 class QueueItem(QueueView, frozen=True, kw_only=True, tag_field="kind", tag="queue"):
     """A queue; `id` is pbx/queue."""
 
@@ -73,7 +79,7 @@ class AgentItem(AgentView, frozen=True, kw_only=True, tag_field="kind", tag="age
     id: str
 
 
-Item = LinkItem | QueueItem | MemberItem | CallerItem | AgentItem
+Item = LinkItem | TrunkItem | QueueItem | MemberItem | CallerItem | AgentItem
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):

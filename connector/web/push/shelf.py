@@ -1,14 +1,13 @@
-"""What viewers are shown: an item for each link, queue, member, caller and agent, and which of them an event touches.
+"""What viewers are shown: an item for each link, trunk, queue, member, caller and agent, and which an event touches.
 
-Events only mark what they touch; the items are made again once a tick, however many events there were.
+Events only mark what they touch; the items are made again once a tick, however many events there were. Making them is
+done in steps, so that whoever owns the loop can let others run in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-
-import msgspec
 
 from connector.acd.model import Agent, PbxState
 from connector.events import (
@@ -26,10 +25,15 @@ from connector.events import (
     MemberChanged,
     MemberRemoved,
     QueuesSnapshot,
+    TrunkChanged,
+    TrunksSnapshot,
 )
 from connector.web.ports import Live
-from connector.web.push.messages import AgentItem, CallerItem, Item, LinkItem, MemberItem, QueueItem
-from connector.web.rest.views import agent_view, caller_view, link_view, member_view, queue_view
+from connector.web.push.messages import AgentItem, CallerItem, Item, LinkItem, MemberItem, QueueItem, TrunkItem
+from connector.web.rest.views import agent_fields, caller_fields, link_fields, member_fields, queue_fields, trunk_fields
+
+AGENTS_A_STEP = 50
+"""How many are made between two steps of `Shelf.refresh`."""
 
 Key = tuple[str, str]
 """Kind and id of an item."""
@@ -49,9 +53,7 @@ class _Touched:
     queues: set[tuple[str, str]] = field(default_factory=set)
     members: set[tuple[str, str, str]] = field(default_factory=set)
     agents: set[tuple[str, str]] = field(default_factory=set)
-
-    def __bool__(self) -> bool:
-        return bool(self.pbxs or self.queues or self.members or self.agents)
+    trunks: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Shelf:
@@ -84,6 +86,10 @@ class Shelf:
                 touched.queues.add((event.pbx, event.queue))
             case AgentChanged():
                 touched.agents.add((event.pbx, event.agent))
+            case TrunkChanged():
+                touched.trunks.add((event.pbx, event.trunk))
+            case TrunksSnapshot():
+                touched.trunks.update((event.pbx, trunk) for trunk in self._trunks(event.pbx))
             case QueuesSnapshot() | LinkChanged() | EventsMissed() | DirectoryChanged():
                 touched.pbxs.add(event.pbx)
             case _:
@@ -94,25 +100,31 @@ class Shelf:
         """Marks everything."""
         self._touched.pbxs.update(self._live.states())
 
-    def refresh(self) -> list[Changed]:
-        """Makes what was touched anew; returns what differs."""
+    def refresh(self, changed: list[Changed]) -> Iterator[None]:
+        """Makes what was touched anew, a step at each `next`; what is touched meanwhile is for the next time.
+
+        Args:
+            changed: Gets what differs.
+        """
         touched, self._touched = self._touched, _Touched()
-        changed: list[Changed] = []
-        if not touched:
-            return changed
         states = self._live.states()
         for pbx in sorted(touched.pbxs & states.keys()):
-            self._pbx(states[pbx], changed)
+            yield from self._pbx(states[pbx], changed)
+        for pbx, trunk in sorted(touched.trunks):
+            if pbx not in touched.pbxs and pbx in states:
+                self._trunk(states[pbx], trunk, changed)
         for pbx, queue in sorted(touched.queues):
             if pbx not in touched.pbxs and pbx in states:
                 self._queue(states[pbx], queue, changed)
+                yield
         for pbx, queue, interface in sorted(touched.members):
             if pbx not in touched.pbxs and pbx in states:
                 self._member(states[pbx], queue, interface, changed)
+                yield
         for pbx, agent in sorted(touched.agents):
             if pbx not in touched.pbxs and pbx in states:
                 self._agent(states[pbx], agent, changed)
-        return changed
+                yield
 
     def _touch_member(self, pbx: str, queue: str, interface: str) -> None:
         self._touched.queues.add((pbx, queue))
@@ -125,21 +137,33 @@ class Shelf:
         state = self._live.states().get(pbx)
         return member.interface if state is None else state.directory.agent_id(member)
 
+    def _trunks(self, pbx: str) -> set[str]:
+        """Those on the shelf, and those that are to be."""
+        shown = {id_.partition("/")[2] for id_ in self._parts.get(("trunk", pbx, ""), ())}
+        state = self._live.states().get(pbx)
+        return shown if state is None else shown | state.trunks.keys()
+
     # -- making -------------------------------------------------------------------------------------------------
 
-    def _pbx(self, state: PbxState, changed: list[Changed]) -> None:
+    def _pbx(self, state: PbxState, changed: list[Changed]) -> Iterator[None]:
         pbx = state.pbx
         self._replace("link", pbx, "", [_link(state, name) for name in state.links], changed)
-        gone = {
-            queue for kind, of, queue in self._parts if kind != "link" and of == pbx and queue
-        } - state.queues.keys()
+        for trunk in sorted(self._trunks(pbx)):
+            self._trunk(state, trunk, changed)
+        yield
+        gone = {queue for kind, of, queue in self._parts if of == pbx and queue} - state.queues.keys()
         for name in sorted({*state.queues, *gone}):
             self._queue(state, name, changed)
             queue = state.queues.get(name)
             members = [] if queue is None else queue.members.values()
             made = [_member(state, name, each.interface) for each in members]
             self._replace("member", pbx, name, [item for item in made if item is not None], changed)
-        self._replace("agent", pbx, "", [_agent(pbx, agent) for agent in state.agents.values()], changed)
+            yield
+        shown = (id_.partition("/")[2] for id_ in self._parts.get(("agent", pbx, ""), ()))
+        for number, agent in enumerate(sorted({*state.agents, *shown})):
+            self._agent(state, agent, changed)
+            if number % AGENTS_A_STEP == 0:
+                yield
 
     def _queue(self, state: PbxState, name: str, changed: list[Changed]) -> None:
         queue = state.queues.get(name)
@@ -148,11 +172,9 @@ class Shelf:
             self._replace("queue", pbx, name, [], changed)
             self._replace("caller", pbx, name, [], changed)
             return
-        whole = QueueItem(id=f"{pbx}/{name}", **msgspec.structs.asdict(queue_view(state, name, queue)))
-        self._replace("queue", pbx, name, [whole], changed)
+        self._replace("queue", pbx, name, [QueueItem(id=f"{pbx}/{name}", **queue_fields(state, name, queue))], changed)
         callers = [
-            CallerItem(id=f"{pbx}/{name}/{each.uniqueid}", **msgspec.structs.asdict(caller_view(pbx, name, each)))
-            for each in queue.callers()
+            CallerItem(id=f"{pbx}/{name}/{each.uniqueid}", **caller_fields(pbx, name, each)) for each in queue.callers()
         ]
         self._replace("caller", pbx, name, callers, changed)
 
@@ -164,6 +186,12 @@ class Shelf:
         agent = state.agents.get(name)
         item = None if agent is None else _agent(state.pbx, agent)
         self._put("agent", state.pbx, "", f"{state.pbx}/{name}", item, changed)
+
+    def _trunk(self, state: PbxState, name: str, changed: list[Changed]) -> None:
+        trunk = state.trunks.get(name)
+        id_ = f"{state.pbx}/{name}"
+        item = None if trunk is None else TrunkItem(id=id_, **trunk_fields(state.pbx, trunk))
+        self._put("trunk", state.pbx, "", id_, item, changed)
 
     # -- putting ------------------------------------------------------------------------------------------------
 
@@ -195,8 +223,7 @@ class Shelf:
 
 
 def _link(state: PbxState, name: str) -> LinkItem:
-    view = link_view(state.pbx, name, state.links[name])
-    return LinkItem(id=f"{state.pbx}/{name}", **msgspec.structs.asdict(view))
+    return LinkItem(id=f"{state.pbx}/{name}", **link_fields(state.pbx, name, state.links[name]))
 
 
 def _member(state: PbxState, queue: str, interface: str) -> MemberItem | None:
@@ -204,9 +231,8 @@ def _member(state: PbxState, queue: str, interface: str) -> MemberItem | None:
     member = None if found is None else found.members.get(interface)
     if member is None:
         return None
-    view = member_view(state, queue, member)
-    return MemberItem(id=f"{state.pbx}/{queue}/{interface}", **msgspec.structs.asdict(view))
+    return MemberItem(id=f"{state.pbx}/{queue}/{interface}", **member_fields(state, queue, member))
 
 
 def _agent(pbx: str, agent: Agent) -> AgentItem:
-    return AgentItem(id=f"{pbx}/{agent.id}", **msgspec.structs.asdict(agent_view(pbx, agent)))
+    return AgentItem(id=f"{pbx}/{agent.id}", **agent_fields(pbx, agent))

@@ -14,6 +14,7 @@ from connector.web.rest.endpoint import PREFIX, Answer, Call, Deed, Endpoint, No
 from connector.web.rest.fields import Limit, NameCursor, PersonId, Text
 from connector.web.rest.live import no_pbx
 from connector.web.rest.people import (
+    ContactView,
     Identity,
     IdentityList,
     NewPerson,
@@ -171,7 +172,10 @@ def _identities(state: PbxState, owners: dict[tuple[str, str], str]) -> list[Ide
                 person=owners.get((state.pbx, name), ""),
                 online=line.online,
                 status=line.status,
-                contacts=tuple(sorted(line.contacts)),
+                contacts=tuple(
+                    ContactView(uri=each.uri, address=each.address, user_agent=each.user_agent, status=each.status)
+                    for _, each in sorted(line.contacts.items())
+                ),
             )
         )
     return listed

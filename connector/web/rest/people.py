@@ -68,6 +68,22 @@ class PersonList(msgspec.Struct, frozen=True, kw_only=True):
     next: str
 
 
+class ContactView(msgspec.Struct, frozen=True, kw_only=True):
+    """An address at which an identity is reached.
+
+    Attributes:
+        uri: What Asterisk dials.
+        address: Host and port that the registration came from; empty for one that is configured, not registered.
+        user_agent: What the phone calls itself.
+        status: Asterisk's last word on it, or empty.
+    """
+
+    uri: str
+    address: str
+    user_agent: str
+    status: str
+
+
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """A SIP identity of a PBX.
 
@@ -84,7 +100,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     person: str
     online: bool | None
     status: str
-    contacts: tuple[str, ...]
+    contacts: tuple[ContactView, ...]
 
 
 class IdentityList(msgspec.Struct, frozen=True, kw_only=True):

@@ -174,6 +174,9 @@ class TrunkView(Shape, frozen=True):
     """A registration of the PBX at a provider.
 
     Attributes:
+        trunk: Technology and account, such as PJSIP/4711@provider.example.
+        label: Name of its section in the configuration; empty where it is not listed.
+        endpoint: That its calls come in by; empty where the registration names none.
         online: None where Asterisk has not told.
         status: Asterisk's last word.
         since: Of that.
@@ -181,6 +184,8 @@ class TrunkView(Shape, frozen=True):
 
     pbx: str
     trunk: str
+    label: str
+    endpoint: str
     online: bool | None
     status: str
     since: float
@@ -214,7 +219,7 @@ class LiveCallList(Shape, frozen=True):
 
 
 class TrunkList(Shape, frozen=True):
-    """All trunks that were heard of."""
+    """All trunks."""
 
     at: float
     trunks: tuple[TrunkView, ...]

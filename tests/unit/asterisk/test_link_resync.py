@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from connector.asterisk import link as module
 from connector.asterisk.ami import Ami
-from connector.asterisk.ami_model import AmiEvent, AmiList
+from connector.asterisk.ami_model import AmiEvent, AmiList, AmiLost, PermissionDenied
 from connector.asterisk.ari import Ari
 from connector.asterisk.link import PbxLink
 from connector.bus import Bus
@@ -27,9 +27,12 @@ class Lists:
     def __init__(self) -> None:
         self.state = LinkState.UP
         self.asked: list[str] = []
+        self.refused: set[str] = set()
 
-    async def request_list(self, name: str) -> None:
+    async def request_list(self, name: str, **_fields: str) -> None:
         self.asked.append(name)
+        if name in self.refused:
+            raise PermissionDenied(name, "Permission denied")
 
     async def action(self, name: str, **_fields: str) -> SimpleNamespace:
         return SimpleNamespace(fields={"Value": "10000"}, message="")
@@ -44,7 +47,7 @@ def link_of(lists: Lists, reconcile_s: float = 3600.0) -> PbxLink:
     return PbxLink(
         pbx="main",
         ami=cast(Ami, lists),
-        ari=cast(Ari, None),
+        ari=cast(Ari, SimpleNamespace(state=LinkState.DOWN)),
         bus=Bus(),
         clock=lambda: 0.0,
         reconcile_s=reconcile_s,
@@ -153,3 +156,47 @@ async def test_drift_is_logged_once_for_each_kind(lists: Lists) -> None:
             link._take(queue_list("support"))
     assert link.state.drift == {"caller_ghost": 3}
     assert [entry["kind"] for entry in logs if entry["event"] == "state_drift"] == ["caller_ghost"]
+
+
+async def test_a_list_that_is_not_given_is_told_once_and_costs_nothing_else(
+    lists: Lists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structlog.reset_defaults()
+    monkeypatch.setattr(module, "RESYNC_PAUSE_S", 0.0)
+    lists.refused = {"PJSIPShowRegistrationsOutbound", "DBGetTree"}
+    link = link_of(lists, reconcile_s=0.01)
+    with capture_logs() as logs:
+        await run_until(link, lambda: lists.asked.count("DBGetTree") >= 3)
+    told = [(entry["event"], entry.get("action")) for entry in logs]
+    assert told == [("list_refused", "PJSIPShowRegistrationsOutbound"), ("list_refused", "DBGetTree")]
+
+
+async def test_a_phone_that_comes_has_all_registrations_read_once_for_a_while(
+    lists: Lists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONTACTS_PAUSE_S", 0.05)
+    link = link_of(lists)
+    reading = asyncio.create_task(link._read_contacts_when_wanted())
+    for number in range(20):
+        uri = f"sip:a@{number}"
+        link._take(event(Event="ContactStatus", URI=uri, ContactStatus="NonQualified", EndpointName="a"))
+    while not lists.asked:  # noqa: ASYNC110 - the stand-in has no event to wait for
+        await asyncio.sleep(0.005)
+    kept = '{"uri":"sip:a@0","endpoint":"a","via_addr":"10.0.0.9","via_port":"5060","user_agent":"X"}'
+    link._take(AmiList("DBGetTree", ({"Event": "DBGetTreeResponse", "Val": kept},), 1.0))
+    assert link.state.endpoints["PJSIP/a"].contacts["sip:a@0"].address == "10.0.0.9:5060"
+    link._take(event(Event="ContactStatus", URI="sip:a@0", ContactStatus="Reachable", EndpointName="a"))
+    assert not link._contacts_wanted.is_set()  # where it came from is known
+    assert lists.asked == ["DBGetTree"]
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_an_end_that_was_announced_is_no_riddle(lists: Lists) -> None:
+    link = link_of(lists)
+    link._take(event(Event="Shutdown", Shutdown="Cleanly", Restart="False"))
+    link._take(AmiLost("the connection broke"))
+    assert link.state.links["ami"].detail == "Asterisk said that it stops (the connection broke)"
+    link._take(event(Event="FullyBooted", Status="Fully Booted"))
+    link._take(AmiLost("the connection broke"))
+    assert link.state.links["ami"].detail == "the connection broke"

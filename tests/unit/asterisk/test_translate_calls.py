@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.asterisk.replay import events
-from connector.asterisk.snapshot import endpoints_snapshot
+from connector.asterisk.snapshot_lines import endpoints_snapshot
 from connector.asterisk.translate import Fault, Malformed, Message, translate
 from connector.events import (
     AgentDumped,
@@ -81,15 +81,19 @@ def test_a_transfer_that_failed_is_none() -> None:
     ],
 )
 def test_parking(event: str, what: Whereabouts) -> None:
-    """Fields as in main/parking.c of 16 and 22; not recorded, for the laboratory has no parking."""
     message = {"Event": event, "ParkeeUniqueid": "1", "Parkinglot": "default", "ParkingSpace": "701"}
     assert read(message) == LegMoved(pbx="main", at=100.5, uniqueid="1", what=what, place="default/701")
 
 
 def test_lines() -> None:
-    registry = {"Event": "Registry", "ChannelType": "PJSIP", "Username": "sip:4711@p.example", "Domain": "p.example"}
+    registry = {
+        "Event": "Registry",
+        "ChannelType": "PJSIP",
+        "Username": "sip:4711@p.example",
+        "Domain": "sip:p.example",
+    }
     assert read({**registry, "Status": "Rejected", "Cause": "403"}) == TrunkChanged(
-        pbx="main", at=100.5, trunk="PJSIP/sip:4711@p.example", status="rejected", cause="403"
+        pbx="main", at=100.5, trunk="PJSIP/4711@p.example", status="rejected", cause="403"
     )
     contact = {"Event": "ContactStatus", "URI": "sip:a@1", "ContactStatus": "Reachable"}
     assert read(contact) is None  # of no endpoint
