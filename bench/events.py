@@ -36,7 +36,17 @@ from connector.asterisk.ami_client import AmiClient, _Protocol
 from connector.asterisk.ami_model import AmiLimits
 from connector.asterisk.link import PbxLink
 from connector.config import Settings
-from connector.events import LinkState
+from connector.events import (
+    AgentCompleted,
+    CallOutcome,
+    LinkState,
+    Member,
+    Outcome,
+    QueueParams,
+    QueueSnapshot,
+    QueuesSnapshot,
+    TalkEnded,
+)
 from connector.web.push.hub import Hub
 from connector.web.push.socket import PATH, LiveSocket
 
@@ -50,6 +60,8 @@ QUEUES = 50
 VIEWERS = 50
 VIEWER_EVENTS_PER_S = 2_000
 VIEWER_S = 10.0
+
+SCRAPE_QUEUES, SCRAPE_MEMBERS, SCRAPES = 200, 2_000, 7
 
 LIST_QUEUES, LIST_MEMBERS, LIST_CALLERS = 500, 5_000, 2_000
 
@@ -285,6 +297,58 @@ def _rss_mb(field: str = "VmRSS") -> float:
     return int(re.findall(rf"{field}:\s+(\d+) kB", status)[0]) / 1024
 
 
+async def scrape() -> dict[str, Any]:
+    """CPU of `/metrics` with all that a day fills; each time something has happened in every queue since the last."""
+    ours = Ours()
+    queues = [f"queue {number}" for number in range(SCRAPE_QUEUES)]
+    members = [f"PJSIP/agent{number}" for number in range(SCRAPE_MEMBERS)]
+    each = SCRAPE_MEMBERS // SCRAPE_QUEUES
+    snapshots = tuple(
+        QueueSnapshot(
+            params=QueueParams(
+                name=name, strategy="", max_callers=0, service_level_s=0, weight=0, completed=0, abandoned=0, hold_s=0,
+                talk_s=0,
+            ),
+            members=tuple(Member(interface=one, name=one) for one in members[number * each : (number + 1) * each]),
+            callers=(),
+        )
+        for number, name in enumerate(queues)
+    )  # fmt: skip
+    ours.link.tell(QueuesSnapshot(pbx="main", at=time.time(), queues=snapshots))
+
+    def happens(number: int) -> None:
+        for queue, name in enumerate(queues):
+            for outcome in Outcome:
+                uniqueid, agent, now = f"{number}-{queue}-{outcome}", members[queue * each], time.time()
+                ours.link.state.outcomes.setdefault(name, {})[outcome] = number
+                for event in (
+                    CallOutcome(
+                        pbx="main", at=now, queue=name, uniqueid=uniqueid, outcome=outcome, wait_s=9, agent=agent
+                    ),
+                    TalkEnded(
+                        pbx="main", at=now, queue=name, uniqueid=uniqueid, agent=agent, talk_s=9, hold_s=1,
+                        transferred=False,
+                    ),
+                    AgentCompleted(
+                        pbx="main", at=now, queue=name, uniqueid=uniqueid, interface=agent, member=agent, hold_s=1,
+                        talk_s=9, reason="agent",
+                    ),
+                ):  # fmt: skip
+                    ours.connector._bus.publish(event)
+
+    used: list[float] = []
+    for number in range(SCRAPES):
+        happens(number)
+        used.append(_cpu_s(lambda: generate_latest(ours.connector._registry)))
+    text = generate_latest(ours.connector._registry)
+    await ours.close()
+    return {
+        "scrape_cpu_ms": round(sorted(used)[len(used) // 2] * 1000, 1),
+        "scrape_cpu_max_ms": round(max(used) * 1000, 1),
+        "scrape_samples": sum(not line.startswith(b"#") for line in text.splitlines()),
+    }
+
+
 # -- viewers ----------------------------------------------------------------------------------------------------------
 
 
@@ -414,6 +478,7 @@ def bench(count: int, rounds: int) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         **asyncio.run(speed(count, rounds)),
         **in_child("resync"),
+        **in_child("scrape"),
         **in_child("viewers"),
     }
 
@@ -422,7 +487,7 @@ def main() -> None:
     """`scripts/bench events [--events N] [--rounds N] [--json FILE]`."""
     parser = argparse.ArgumentParser(prog="scripts/bench events", description="Speed and size of the event path.")
     parser.add_argument(
-        "role", nargs="?", default="bench", choices=("bench", "resync", "viewers", "watch"), help="internal"
+        "role", nargs="?", default="bench", choices=("bench", "resync", "scrape", "viewers", "watch"), help="internal"
     )
     parser.add_argument("--events", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -433,6 +498,7 @@ def main() -> None:
     if options.role != "bench":
         part: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "resync": resync,
+            "scrape": scrape,
             "viewers": lambda: viewers(VIEWER_S),
             "watch": lambda: watch(options.port),
         }

@@ -35,6 +35,7 @@ from connector.store.service import LiveView, Store
 from connector.streams.admission import Admission, stream_limit
 from connector.streams.book import ProfileBook
 from connector.streams.manager import StreamManager
+from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
 from connector.web.audit import Audit
@@ -98,6 +99,9 @@ class Connector:
         self._links = {name: self._link(name, pbx) for name, pbx in settings.pbx.items()}
         self.figures = {name: self._count(name, link) for name, link in self._links.items()}
         """What each PBX is measured by."""
+        counted = FigureCounters(self.figures, self._clock, per_agent=settings.metrics.agents)
+        self._bus.handle("figure-counters", counted.on_event)
+        self._registry.register(FiguresCollector(self.figures, counted, self.states, self._clock))
         self.store = self._store()
         self._bus.handle("history", self.store.on_event)
         self.book = ProfileBook(settings.profile, self.store.profiles, clock=self._clock)

@@ -59,6 +59,14 @@ class LogSettings(Section):
     format: Literal["console", "json"] = "console"
 
 
+class MetricsSettings(Section):
+    """What Prometheus is given beyond the usual."""
+
+    agents: bool = False
+    """Also a series for each agent: with some hundred of them they are most of what a scrape carries, and they tell who
+    does what."""
+
+
 class MediaSettings(Section):
     """The RTP side towards Asterisk. Each media worker has one UDP port for all its streams, the same over restarts."""
 
@@ -197,6 +205,7 @@ class Settings(Section):
     node: NodeSettings = NodeSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     media: MediaSettings = MediaSettings()
     pbx: dict[str, PbxSettings] = Field(min_length=1)
     """The PBXs by name, for example [pbx.main]."""

@@ -100,13 +100,23 @@ class Tally:
     def windows(self, now: float) -> dict[str, Numbers]:
         """What the day so far came to (`today`), and the last 15, 30 and 60 minutes."""
         last = int(now // 60)
-        found = {"today": list(self._days.get(self._day.began(now), self._zeros()))}
+        found = {"today": list(self.today(now))}
         total, since = self._zeros(), -1  # an event may be a moment ahead of the asker's clock
         for name, minutes in WINDOWS.items():
             buckets = [numbers for minute, numbers in self._minutes.items() if since <= last - minute < minutes]
             total, since = self._sum([total, *buckets]), minutes
             found[name] = total
         return found
+
+    def today(self, now: float) -> Numbers:
+        """What the day so far came to; not to be changed."""
+        return self._days.get(self._day.began(now)) or self._zeros()
+
+    def last_hour(self, now: float, fields: tuple[int, ...]) -> Numbers:
+        """The sum of some fields over the last 60 minutes."""
+        last = int(now // 60)
+        buckets = [numbers for minute, numbers in self._minutes.items() if last - minute < MINUTES]
+        return [sum([numbers[field] for numbers in buckets]) for field in fields]
 
     def began(self, now: float) -> dict[str, float]:
         """When each of the windows began, seconds since the epoch."""

@@ -80,6 +80,7 @@ class QueueWindow(Handling, frozen=True, kw_only=True):
     unknown: int
     short_abandoned: int
     abandoned_without_short: int
+    abandoned_share: Share | None
     outside_hours: int
     answered_in_target: int
     service_level: Share | None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +23,7 @@ from connector.asterisk.pbx_facts import RtpRange
 from connector.asterisk.replay import events, messages
 from connector.asterisk.translate import Malformed
 from connector.config import Settings
-from connector.events import LinkState, Outcome
+from connector.events import CallOutcome, LinkState, Outcome
 from connector.web.hooks.sender import Verdict
 
 ROOT = Path(__file__).parents[3]
@@ -44,9 +45,9 @@ SETTINGS = {
 }
 
 
-def filled(recordings: Iterable[str] = RECORDINGS) -> CollectorRegistry:
+def filled(recordings: Iterable[str] = RECORDINGS, *, agents: bool = False) -> CollectorRegistry:
     """The registry of a connector that has seen a bit of everything; the recordings stand in for its PBX."""
-    connector = Connector(Settings.model_validate(SETTINGS))
+    connector = Connector(Settings.model_validate({**SETTINGS, "metrics": {"agents": agents}}))
     link = connector._links["main"]
     for name in ("ami", "ari"):
         link._changed(name, LinkState.UP, "recorded")
@@ -55,6 +56,18 @@ def filled(recordings: Iterable[str] = RECORDINGS) -> CollectorRegistry:
             assert not isinstance(event, Malformed)
             link._apply(event)
             link.last_event_at = event.at
+    now = time.time()  # the recordings are of another day
+    connector._bus.publish(
+        CallOutcome(
+            pbx="main",
+            at=now,
+            queue="support",
+            uniqueid="1",
+            outcome=Outcome.ANSWERED,
+            wait_s=1.0,
+            agent="PJSIP/agent1",
+        )
+    )
     link.malformed["missing"] += 1
     link.resyncs["connected"] += 1
     link.state.drift.setdefault("caller_ghost", 0)
@@ -96,7 +109,7 @@ def documented() -> str:
 
 
 async def test_names_types_and_labels_are_those_of_the_document() -> None:
-    families = ours(filled())
+    families = ours(filled(agents=True))
     assert [f.name for f in families if not f.samples] == []  # else its labels would not be seen
     assert table(families) == documented(), "if meant so: python tests/unit/telemetry/test_metrics.py"
 
@@ -177,7 +190,7 @@ def write() -> None:
     """Puts the table into docs/metrics.md."""
 
     async def made() -> str:
-        return table(ours(filled()))
+        return table(ours(filled(agents=True)))
 
     before, begin, rest = DOCUMENT.read_text("utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
