@@ -107,6 +107,10 @@ class Connector:
         self.book = ProfileBook(settings.profile, self.store.profiles, clock=self._clock)
         """The profiles."""
         self._managers = {name: self._manager(name, pbx, self._links[name]) for name, pbx in settings.pbx.items()}
+        self.taps = {name: manager.taps for name, manager in self._managers.items()}
+        """For listening to calls that are not the connector's."""
+        for name, taps in self.taps.items():
+            self._bus.handle(f"taps-{name}", taps.on_event)
         self._registry.register(
             LiveCollector(
                 links=list(self._links.values()),
@@ -391,8 +395,7 @@ class Connector:
         return next((agent_name(state, each.interface) for each in found), member)
 
     def _linkedid_of(self, pbx: str, uniqueid: str) -> str | None:
-        track = self._links[pbx].state.legs.get(uniqueid)
-        return None if track is None else track.leg.linkedid
+        return self._links[pbx].linkedid_of(uniqueid)
 
 
 def new_ami(name: str, settings: AmiSettings, random: Random) -> Ami:

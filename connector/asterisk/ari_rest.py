@@ -238,6 +238,21 @@ class AriRest:
             raise AriBadAnswer("POST", path, 200, "no address of the RTP that Asterisk awaits")
         return ExternalMedia(channel, host, int(port))
 
+    async def snoop(self, channel_id: str, snoop_id: str, *, spy: str, whisper: str = "none") -> Channel:
+        """Makes a channel that listens to another one, wherever that is, and ends with it.
+
+        Args:
+            channel_id: The channel to listen to.
+            snoop_id: Chosen by us, see `connector.asterisk.ids`.
+            spy: in (what the channel says), out (what it hears), both (mixed) or none.
+            whisper: Which of them hears what is put into the new channel, in the same words.
+
+        Raises:
+            AriNotFound: There is no such channel.
+        """
+        path = _channel(channel_id, f"/snoop/{_part(snoop_id)}")
+        return await self._ask("POST", path, Channel, spy=spy, whisper=whisper, app=self.app)
+
     # -- bridges ----------------------------------------------------------------------------------------------
 
     async def bridges(self) -> list[Bridge]:

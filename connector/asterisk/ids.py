@@ -20,8 +20,11 @@ class Kind(enum.StrEnum):
 
     EXTERNAL_MEDIA = "em"
     BRIDGE = "bridge"
+    SNOOP = "snoop"
     STREAM = "stream"
     """No object of Asterisk: our own word for one exchange of audio with a bot."""
+    TAP = "tap"
+    """No object of Asterisk either: our own word for listening to one call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,18 @@ class PbxLink:
         call = self.state.calls.get(track.leg.linkedid) if track is not None else None
         return call.direction.value if call is not None else "unknown"
 
+    def linkedid_of(self, uniqueid: str) -> str | None:
+        """Of a channel that is up, as far as AMI has told: the name of its call."""
+        track = self.state.legs.get(uniqueid)
+        return None if track is None else track.leg.linkedid
+
+    def held(self, uniqueid: str) -> bool:
+        """Whether a device holds the call that a channel belongs to, as far as AMI has told."""
+        legs = self.state.legs
+        track = legs.get(uniqueid)
+        call = None if track is None else self.state.calls.get(track.leg.linkedid)
+        return call is not None and any(legs[leg].held_since is not None for leg in call.legs if leg in legs)
+
     def not_ready(self) -> list[str]:
         """What is missing before the state and the streams of this PBX can be relied on."""
         missing = [

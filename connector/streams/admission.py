@@ -56,31 +56,34 @@ class Admission:
         """Streams of one PBX that were admitted and not yet released."""
         return self._streams.get(pbx, 0)
 
-    def admit(self, pbx: str, *, rtp: RtpRange | None, configured: int, rtp_channels_up: int) -> Refusal | None:
-        """Takes a place, or says why there is none.
+    def admit(
+        self, pbx: str, *, rtp: RtpRange | None, configured: int, rtp_channels_up: int, streams: int = 1
+    ) -> Refusal | None:
+        """Takes places, or says why there are none.
 
         Args:
             pbx: Name of the PBX.
             rtp: Its port range; None while it is not known, and nothing is admitted then.
             configured: `pbx.NAME.max_streams`.
             rtp_channels_up: Channels up on that PBX that hold RTP ports, as the live state knows.
+            streams: How many are wanted; all or none.
         """
         if self.draining:
             return Refusal.DRAINING
-        if sum(self._streams.values()) >= self.node_limit:
+        if sum(self._streams.values()) + streams > self.node_limit:
             return Refusal.NODE_FULL
         if rtp is None:
             return Refusal.RTP_RANGE_UNKNOWN
-        if self.active(pbx) >= stream_limit(rtp, configured):
+        if self.active(pbx) + streams > stream_limit(rtp, configured):
             return Refusal.PBX_FULL
-        if rtp_channels_up + 1 > rtp.channels * (1 - RESERVE_OF_RANGE):
+        if rtp_channels_up + streams > rtp.channels * (1 - RESERVE_OF_RANGE):
             return Refusal.RTP_PORTS_LOW
-        self._streams[pbx] = self.active(pbx) + 1
+        self._streams[pbx] = self.active(pbx) + streams
         return None
 
-    def release(self, pbx: str) -> None:
-        """Gives a place back; exactly once for each that was taken."""
+    def release(self, pbx: str, streams: int = 1) -> None:
+        """Gives places back; exactly once for each that was taken."""
         active = self.active(pbx)
-        if active <= 0:
+        if active < streams:
             raise ValueError(f"release without admit on {pbx}")
-        self._streams[pbx] = active - 1
+        self._streams[pbx] = active - streams

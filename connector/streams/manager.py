@@ -18,7 +18,6 @@ from connector.asterisk.ari_models import (
     StasisEnd,
     StasisStart,
 )
-from connector.asterisk.pbx_facts import RtpRange
 from connector.config import PbxSettings, Settings
 from connector.config_profiles import Mode
 from connector.media.control import EndCause
@@ -30,6 +29,7 @@ from connector.streams.facts import call_facts
 from connector.streams.match import CallFacts, find_profile
 from connector.streams.parameters import split_arguments
 from connector.streams.sweep import Leftovers, find_leftovers
+from connector.streams.taps import CallView, Taps
 from connector.streams.voicebot import BotCall, VoicebotCall, hand_back
 from connector.telemetry.metrics import StreamCounters
 
@@ -39,18 +39,8 @@ SWEEP_GRACE_S = 1.0
 """Between the two looks of a sweep: a call that is just being set up has its place by then."""
 
 
-class PbxView(Protocol):
+class PbxView(CallView, Protocol):
     """What the manager needs to know of the PBX beyond ARI."""
-
-    @property
-    def rtp_range(self) -> RtpRange | None:
-        """Its RTP ports, None until they were read."""
-        ...
-
-    @property
-    def rtp_channels_up(self) -> int:
-        """Channels up that hold RTP ports."""
-        ...
 
     def direction(self, uniqueid: str) -> str:
         """Of the call that a channel is part of: inbound, outbound, internal or unknown."""
@@ -92,6 +82,21 @@ class StreamManager:
         self._publish = publish
         self._arriving: dict[str, asyncio.Event] = {}
         """Callers whose profile is being found; set when they have left."""
+        self.taps = Taps(
+            pbx=pbx,
+            settings=settings,
+            book=book,
+            ari=ari,
+            engine=engine,
+            admission=admission,
+            view=view,
+            counters=counters,
+            new_id=new_id,
+            monotonic=monotonic,
+            clock=clock,
+            publish=publish,
+        )
+        """For listening to calls that are not the connector's."""
         self._by_caller: dict[str, VoicebotCall] = {}
         self._by_media: dict[str, VoicebotCall] = {}
         self._stopping = asyncio.Event()
@@ -110,6 +115,7 @@ class StreamManager:
     async def run(self) -> None:
         """Owns the calls until `stop`; then hands every one back to the dialplan and returns."""
         async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(self.taps.run())
             await self._stopping.wait()
             for call in self._by_caller.values():
                 call.stop(EndCause.SHUTDOWN)
@@ -117,6 +123,7 @@ class StreamManager:
     def stop(self) -> None:
         """Takes no more calls and hands the running ones back."""
         self._stopping.set()
+        self.taps.stop()
 
     # -- events of ARI --------------------------------------------------------------------------------------------
 
@@ -144,6 +151,8 @@ class StreamManager:
         channel = event.channel
         if call := self._by_media.get(channel.id):
             call.on_media_started()
+        elif self.taps.on_started(channel.id):
+            pass
         elif self._is_ours(channel.id):
             # The answer to its creation came after its call had ended.
             self._start(self._remove(Leftovers(callers=(), channels=(channel.id,), bridges=())))
@@ -158,6 +167,8 @@ class StreamManager:
             call.on_media_left()
         elif left := self._arriving.get(channel_id):
             left.set()
+        else:
+            self.taps.on_left(channel_id)
 
     # -- a call ---------------------------------------------------------------------------------------------------
 
@@ -272,12 +283,15 @@ class StreamManager:
     # -- after a gap ----------------------------------------------------------------------------------------------
 
     async def _resync(self) -> None:
-        known = dict(self._by_caller)  # before the look, which cannot know who comes during it
+        # Before the look, which cannot know who comes during it.
+        known, tapping = dict(self._by_caller), self.taps.started_channel_ids
         try:
             first, in_application = await self._look()
             for channel_id, call in known.items():
                 if channel_id not in in_application:  # hung up, or taken out of Stasis
                     call.on_caller_left()
+            for channel_id in tapping - in_application:
+                self.taps.on_left(channel_id)
             if not first:
                 return
             await asyncio.sleep(SWEEP_GRACE_S)
@@ -297,6 +311,7 @@ class StreamManager:
             *self._by_media,
             *(call.bridge_id for call in self._by_caller.values()),
         }
+        live |= self.taps.object_ids
         found = find_leftovers(
             in_application=application.channel_ids, channels=channels, bridges=bridges, ours=self._is_ours, live=live
         )

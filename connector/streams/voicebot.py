@@ -20,6 +20,7 @@ from connector.config import MediaSettings, PbxSettings, ProfileSettings
 from connector.media.control import Address, EndCause, OpenStream, StreamStats
 from connector.media.engine import MediaEngine, StreamFailed, StreamHandle
 from connector.streams.facts import DIALLED_NUMBER, sip_headers
+from connector.streams.opening import open_message
 from connector.streams.parameters import bounded
 
 log = structlog.get_logger()
@@ -280,20 +281,13 @@ class VoicebotCall:
         return EndCause.CALL_MOVED, "the call was taken out of Stasis"
 
     def _open_message(self, parameters: dict[str, str]) -> OpenStream:
-        profile = self._profile
-        return OpenStream(
+        return open_message(
+            self._profile,
+            self._media,
             stream_id=self.call.stream_id,
             pbx=self.call.pbx,
             call_id=self.call.call_id,
-            url=profile.url,
-            dialect=profile.dialect.name,
-            dialect_options=profile.dialect.plain(),
             parameters=parameters,
-            headers={name: value.get_secret_value() for name, value in profile.headers.items()},
-            connect_timeout_ms=profile.connect_timeout_ms,
-            playout_max_ms=self._media.playout_max_ms,
-            prebuffer_ms=self._media.prebuffer_ms,
-            max_message_bytes=profile.max_message_bytes,
         )
 
 

@@ -26,12 +26,14 @@ from connector.asterisk.ari_models import (
 )
 from connector.asterisk.pbx_facts import RtpRange
 from connector.config import Settings
+from connector.dialects.commands import Notice
 from connector.media.control import Address, EndCause, OpenStream, StreamEnded, StreamStats
 from connector.media.engine import MediaEngine, StreamFailed
 from connector.records import StreamRecord
 from connector.streams.admission import Admission
 from connector.streams.book import ProfileBook
 from connector.streams.manager import StreamManager
+from connector.streams.taps import Taps
 from connector.telemetry.metrics import StreamCounters
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,6 +68,10 @@ class FakeAri:
         self.held: dict[str, asyncio.Event] = {}
         self.reached: dict[str, asyncio.Event] = {}
         self.fails: set[str] = set()
+        self.snooped: dict[str, tuple[str, str]] = {}
+        """Snoop channels: what they listen to, and to which side."""
+        self.talks: dict[str, list[str]] = {}
+        """Bridges of calls that are not ours, with their channels."""
         self.on_media: Callable[[str], None] = lambda channel_id: None
 
     def hold(self, step: str) -> asyncio.Event:
@@ -114,6 +120,12 @@ class FakeAri:
         self.on_media(channel_id)
         return ExternalMedia(channel(channel_id), "127.0.0.1", 40_000)
 
+    async def snoop(self, channel_id: str, snoop_id: str, *, spy: str) -> None:
+        await self._step("snoop", channel_id)
+        self.up[snoop_id] = "app"
+        self.snooped[snoop_id] = (channel_id, spy)
+        self.on_media(snoop_id)
+
     async def add_channel(self, bridge_id: str, channels: list[str]) -> None:
         await self._step("add_channel")
 
@@ -130,6 +142,10 @@ class FakeAri:
         inside = [channel_id for channel_id, place in self.up.items() if place == "app"]
         return Application(name=self.app, channel_ids=inside, bridge_ids=[], endpoint_ids=[], device_names=[])
 
+    async def channel(self, channel_id: str) -> Channel:
+        await self._step("channel", channel_id)
+        return channel(channel_id)
+
     async def channels(self) -> list[Channel]:
         await self._step("channels")
         return [channel(channel_id) for channel_id in self.up]
@@ -144,9 +160,9 @@ class FakeAri:
                 bridge_class="stasis",
                 creator="Stasis",
                 name=bridge_id,
-                channels=[],
+                channels=self.talks.get(bridge_id, []),
             )
-            for bridge_id in self.bridges_up
+            for bridge_id in (*self.bridges_up, *self.talks)
         ]
 
 
@@ -160,12 +176,16 @@ class FakeHandle:
         self.attached: Address | None = None
         self.rtp = Address("127.0.0.1", 32_000)
         self.digits = ""
+        self.notices: list[Notice] = []
 
     def attach(self, remote: Address) -> None:
         self.attached = remote
 
     def send_dtmf(self, digit: str) -> None:
         self.digits += digit
+
+    def notify(self, notice: Notice) -> None:
+        self.notices.append(notice)
 
     def close(self, cause: EndCause) -> None:
         self.end(cause)
@@ -207,6 +227,13 @@ class FakeEngine:
 class View:
     rtp_range: RtpRange | None
     rtp_channels_up: int = 0
+    holding: bool = False
+
+    def held(self, uniqueid: str) -> bool:
+        return self.holding
+
+    def linkedid_of(self, uniqueid: str) -> str | None:
+        return "1.1"
 
     def direction(self, uniqueid: str) -> str:
         return "inbound"
@@ -222,6 +249,8 @@ class Scene:
     admission: Admission
     view: View
     registry: CollectorRegistry
+    taps: Taps
+    published: list[StreamRecord]
 
     def enters(self, channel_id: str = "1.1", *args: str) -> None:
         """A caller comes into Stasis."""
@@ -292,22 +321,22 @@ async def scene() -> AsyncIterator[Scene]:
     registry = CollectorRegistry()
     numbers = itertools.count()
     published: list[StreamRecord] = []
-    manager = StreamManager(
-        pbx="main",
-        settings=settings,
-        book=ProfileBook(settings.profile, cast(Any, None), clock=lambda: 0.0),
-        ari=cast(Ari, ari),
-        engine=cast(MediaEngine, engine),
-        admission=admission,
-        view=view,
-        counters=StreamCounters(registry),
-        publish=published.append,
-        clock=asyncio.get_running_loop().time,
-        new_id=lambda kind: f"connector-node1-{kind}-{next(numbers)}",
-        is_ours=lambda item: item.startswith("connector-node1-"),
-        monotonic=asyncio.get_running_loop().time,
-    )
-    made = Scene(manager, ari, engine, admission, view, registry)
+    shared: dict[str, Any] = {
+        "pbx": "main",
+        "settings": settings,
+        "ari": cast(Ari, ari),
+        "engine": cast(MediaEngine, engine),
+        "admission": admission,
+        "view": view,
+        "counters": StreamCounters(registry),
+        "publish": published.append,
+        "clock": asyncio.get_running_loop().time,
+        "new_id": lambda kind: f"connector-node1-{kind}-{next(numbers)}",
+        "monotonic": asyncio.get_running_loop().time,
+    }
+    shared["book"] = ProfileBook(settings.profile, cast(Any, None), clock=lambda: 0.0)
+    manager = StreamManager(**shared, is_ours=lambda item: item.startswith("connector-node1-"))
+    made = Scene(manager, ari, engine, admission, view, registry, manager.taps, published)
     # As on a healthy Asterisk: the channel's StasisStart follows the answer.
     ari.on_media = lambda channel_id: _soon(made.media_starts, channel_id)
     running = asyncio.create_task(manager.run())

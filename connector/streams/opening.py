@@ -1,0 +1,37 @@
+"""What the media worker is told to open a stream: the same for a call with a bot and for a tap."""
+
+from __future__ import annotations
+
+from connector.config import MediaSettings, ProfileSettings
+from connector.dialects.base import Track
+from connector.media.control import OpenStream
+
+
+def open_message(
+    profile: ProfileSettings,
+    media: MediaSettings,
+    *,
+    stream_id: str,
+    pbx: str,
+    call_id: str,
+    parameters: dict[str, str],
+    tracks: tuple[Track, ...] = (Track.CALLER,),
+    two_way: bool = True,
+) -> OpenStream:
+    """The request as the settings say."""
+    return OpenStream(
+        stream_id=stream_id,
+        pbx=pbx,
+        call_id=call_id,
+        url=profile.url,
+        dialect=profile.dialect.name,
+        dialect_options=profile.dialect.plain(),
+        tracks=tracks,
+        two_way=two_way,
+        parameters=parameters,
+        headers={name: value.get_secret_value() for name, value in profile.headers.items()},
+        connect_timeout_ms=profile.connect_timeout_ms,
+        playout_max_ms=media.playout_max_ms,
+        prebuffer_ms=media.prebuffer_ms,
+        max_message_bytes=profile.max_message_bytes,
+    )

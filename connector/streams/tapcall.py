@@ -1,0 +1,202 @@
+"""One tapped call, from the order to the end: the bot is dialled, then the call is listened to, then all is removed.
+
+The tapped call is somebody else's: whatever happens here, to it nothing happens. It may be put on hold or passed on;
+the tap stays with its channel, and ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from connector.asterisk.ari import Ari
+from connector.asterisk.ids import Kind
+from connector.config import MediaSettings, PbxSettings, ProfileSettings
+from connector.dialects.base import Track
+from connector.dialects.commands import Hold
+from connector.media.control import EndCause, StreamEnded, StreamStats
+from connector.media.engine import MediaEngine, StreamFailed, StreamHandle
+from connector.streams.opening import open_message
+from connector.streams.tap import Tap, TapFailed
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class TapOrder:
+    """What is to be listened to, and for whom.
+
+    Attributes:
+        channel_id: Uniqueid of the channel. A caller's channel stays over holds and transfers; an agent's ends with
+            the agent's part of the call.
+        profile: Name of the profile whose bot or server gets the audio.
+        tracks: Whose audio; a stream of its own for each.
+        speaker: Whose channel it is.
+        parameters: For the bot, beside those of the profile.
+    """
+
+    channel_id: str
+    profile: str
+    tracks: tuple[Track, ...] = (Track.CALLER, Track.AGENT)
+    speaker: Track = Track.CALLER
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TapEnding:
+    """How a tap ended. `setup_s` is the order to audio, None where it never came to that."""
+
+    cause: EndCause
+    detail: str
+    setup_s: float | None
+    streams: tuple[StreamEnded, ...]
+
+
+class TapCall:
+    """Drives one tap; `run` is awaited once.
+
+    Attributes:
+        tap_id: Our id of it.
+        order: What it was asked for.
+        stream_ids: Of its streams, in the order of the tracks.
+        paused: The tapped call is on hold.
+        started_at: Unix time of the order.
+        started: Set once audio flows.
+    """
+
+    def __init__(
+        self,
+        order: TapOrder,
+        *,
+        pbx_name: str,
+        profile: ProfileSettings,
+        pbx: PbxSettings,
+        media: MediaSettings,
+        ari: Ari,
+        engine: MediaEngine,
+        new_id: Callable[[str], str],
+        monotonic: Callable[[], float],
+        started_at: float,
+    ) -> None:
+        self.order = order
+        self.tap_id = new_id(Kind.TAP)
+        self.stream_ids = tuple(new_id(Kind.STREAM) for _ in order.tracks)
+        self.paused = False
+        self.started_at = started_at
+        self.started = asyncio.Event()
+        self.tap = Tap(
+            order.channel_id,
+            order.tracks,
+            speaker=order.speaker,
+            ari=ari,
+            rtp_host=pbx.rtp_host,
+            new_id=new_id,
+        )
+        self._pbx_name, self._profile, self._media = pbx_name, profile, media
+        self._engine = engine
+        self._monotonic = monotonic
+        self._handles: list[StreamHandle] = []
+        self._stopped: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
+
+    @property
+    def call_id(self) -> str:
+        """Of the tapped channel, unique over all PBXs."""
+        return f"{self._pbx_name}:{self.order.channel_id}"
+
+    @property
+    def stats(self) -> tuple[StreamStats, ...]:
+        """What each stream carried so far, at most a second old."""
+        return tuple(handle.stats for handle in self._handles)
+
+    def stop(self, cause: EndCause = EndCause.STOPPED) -> None:
+        """Ends it."""
+        if not self._stopped.done():
+            self._stopped.set_result(cause)
+
+    def pause(self, paused: bool) -> None:
+        """The tapped call is on hold, or no longer: the bots are told, if their protocol has a word for it."""
+        if paused is not self.paused:
+            self.paused = paused
+            for handle in self._handles:
+                handle.notify(Hold(paused))
+            log.info("tap_paused" if paused else "tap_resumed", tap_id=self.tap_id)
+
+    async def run(self) -> TapEnding:
+        """Runs the tap to its end. Never raises but on cancellation."""
+        began_s = self._monotonic()
+        setup_s: float | None = None
+        try:
+            self._handles = await self._open_streams()
+            handles = dict(zip(self.order.tracks, self._handles, strict=True))
+            await self.tap.open(
+                {track: self._media.external_host(handle.rtp.port) for track, handle in handles.items()},
+                lambda track, remote: handles[track].attach(remote),
+            )
+            setup_s = self._monotonic() - began_s
+            self.started.set()
+            log.info("tap_started", profile=self.order.profile, setup_ms=round(setup_s * 1000, 1))
+            following = asyncio.create_task(self.tap.keep())
+            try:
+                cause, detail = await self._live()
+            finally:
+                self.tap.stop()
+                await following
+        except StreamFailed as failure:
+            cause, detail = failure.cause, failure.detail
+        except TapFailed as failure:
+            cause, detail = EndCause.CALL_ENDED if failure.gone else EndCause.ASTERISK_ERROR, str(failure)
+        except Exception as error:  # a defect of ours must cost this tap alone
+            log.exception("tap_defect")
+            cause, detail = EndCause.ASTERISK_ERROR, f"defect: {type(error).__name__}"
+        finally:
+            ended = await self._leave(self._stopped.result() if self._stopped.done() else EndCause.SHUTDOWN)
+        return TapEnding(cause, detail, setup_s, ended)
+
+    async def _open_streams(self) -> list[StreamHandle]:
+        opening = [
+            asyncio.create_task(
+                self._engine.open(
+                    open_message(
+                        self._profile,
+                        self._media,
+                        stream_id=stream_id,
+                        pbx=self._pbx_name,
+                        call_id=self.call_id,
+                        tracks=(track,),
+                        two_way=False,
+                        parameters={**self._profile.parameters, **self.order.parameters, "track": track.value},
+                    )
+                )
+            )
+            for stream_id, track in zip(self.stream_ids, self.order.tracks, strict=True)
+        ]
+        await asyncio.wait(opening)
+        self._handles = [each.result() for each in opening if each.exception() is None]
+        return [each.result() for each in opening]  # raises the first failure
+
+    async def _live(self) -> tuple[EndCause, str]:
+        ends: set[asyncio.Future[Any]] = {self.tap.ended, self._stopped, *(handle.ended for handle in self._handles)}
+        await asyncio.wait(
+            ends,
+            timeout=self._profile.max_session_minutes * 60,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if self.tap.ended.done():
+            return EndCause.CALL_ENDED, self.tap.ended.result()
+        if self._stopped.done():
+            return self._stopped.result(), ""
+        for handle in self._handles:
+            if handle.ended.done():
+                ended = handle.ended.result()
+                return ended.cause, ended.detail
+        return EndCause.SESSION_LIMIT, f"longer than {self._profile.max_session_minutes} minutes"
+
+    async def _leave(self, cause: EndCause) -> tuple[StreamEnded, ...]:
+        for handle in self._handles:
+            handle.close(cause)
+        await self.tap.close()
+        return tuple([await handle.ended for handle in self._handles])

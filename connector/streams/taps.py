@@ -1,0 +1,219 @@
+"""The taps of one PBX: started and stopped by whoever wants audio of a call that is not ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from connector.asterisk.ari import Ari
+from connector.asterisk.pbx_facts import RtpRange
+from connector.config import Settings
+from connector.events import LegChanged, LegEnded, LegHeld
+from connector.media.control import EndCause
+from connector.media.engine import MediaEngine
+from connector.records import StreamRecord
+from connector.streams.admission import Admission, Refusal
+from connector.streams.book import ProfileBook
+from connector.streams.tapcall import TapCall, TapEnding, TapOrder
+from connector.telemetry.metrics import StreamCounters
+
+log = structlog.get_logger()
+
+
+class TapRefused(Exception):
+    """A tap was not started; nothing was created."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.value)
+        self.refusal = refusal
+
+
+class CallView(Protocol):
+    """What the taps need to know of the PBX beyond ARI."""
+
+    @property
+    def rtp_range(self) -> RtpRange | None:
+        """Its RTP ports, None until they were read."""
+        ...
+
+    @property
+    def rtp_channels_up(self) -> int:
+        """Channels up that hold RTP ports."""
+        ...
+
+    def held(self, uniqueid: str) -> bool:
+        """Whether a device holds the call that a channel belongs to."""
+        ...
+
+    def linkedid_of(self, uniqueid: str) -> str | None:
+        """Of a channel that is up: the name of its call."""
+        ...
+
+
+class Taps:
+    """Owns the taps of one PBX: `run` until cancelled or stopped."""
+
+    def __init__(
+        self,
+        *,
+        pbx: str,
+        settings: Settings,
+        book: ProfileBook,
+        ari: Ari,
+        engine: MediaEngine,
+        admission: Admission,
+        view: CallView,
+        counters: StreamCounters,
+        new_id: Callable[[str], str],
+        monotonic: Callable[[], float],
+        clock: Callable[[], float],
+        publish: Callable[[StreamRecord], None],
+    ) -> None:
+        self.pbx = pbx
+        self._settings = settings
+        self._book = book
+        self._ari = ari
+        self._engine = engine
+        self._admission = admission
+        self._view = view
+        self._counters = counters
+        self._new_id = new_id
+        self._monotonic = monotonic
+        self._clock = clock
+        self._publish = publish
+        self._active: dict[str, TapCall] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Owns the taps until `stop`; then ends them all and returns."""
+        async with asyncio.TaskGroup() as self._tasks:
+            await self._stopping.wait()
+            for tap in self._active.values():
+                tap.stop(EndCause.SHUTDOWN)
+
+    def stop(self) -> None:
+        """Takes no more orders and ends what runs."""
+        self._stopping.set()
+
+    @property
+    def active(self) -> Mapping[str, TapCall]:
+        """Running taps by id."""
+        return self._active
+
+    @property
+    def object_ids(self) -> set[str]:
+        """All channels and bridges that taps have, or are about to have, in Asterisk."""
+        return {each for tap in self._active.values() for each in tap.tap.object_ids}
+
+    @property
+    def started_channel_ids(self) -> set[str]:
+        """The channels of taps whose audio flows."""
+        return {each for tap in self._active.values() if tap.started.is_set() for each in tap.tap.channel_ids}
+
+    def start(self, order: TapOrder) -> TapCall:
+        """Begins to listen; returns at once. `stop` on what it returns ends it.
+
+        Raises:
+            TapRefused: There is no room for it, or no such profile.
+        """
+        assert self._tasks is not None, "run() owns the tasks"
+        profile = self._book.profiles.get(order.profile)
+        refusal = Refusal.UNKNOWN_PROFILE if profile is None else self._admit(len(order.tracks))
+        if profile is None or refusal is not None:
+            assert refusal is not None
+            self._counters.refused(self.pbx, order.profile if profile else "", refusal.value)
+            raise TapRefused(refusal)
+        tap = TapCall(
+            order,
+            pbx_name=self.pbx,
+            profile=profile,
+            pbx=self._settings.pbx[self.pbx],
+            media=self._settings.media,
+            ari=self._ari,
+            engine=self._engine,
+            new_id=self._new_id,
+            monotonic=self._monotonic,
+            started_at=self._clock(),
+        )
+        self._active[tap.tap_id] = tap
+        self._tasks.create_task(self._run(tap))
+        return tap
+
+    def _admit(self, channels: int) -> Refusal | None:
+        if self._stopping.is_set():
+            return Refusal.DRAINING
+        if not self._engine.ready.is_set():
+            return Refusal.WORKER_DOWN
+        return self._admission.admit(
+            self.pbx,
+            rtp=self._view.rtp_range,
+            configured=self._settings.pbx[self.pbx].max_streams,
+            rtp_channels_up=self._view.rtp_channels_up,
+            streams=channels,
+        )
+
+    async def _run(self, tap: TapCall) -> None:
+        with structlog.contextvars.bound_contextvars(pbx=self.pbx, call_id=tap.call_id, tap_id=tap.tap_id):
+            try:
+                ending = await tap.run()
+            finally:
+                self._admission.release(self.pbx, streams=len(tap.order.tracks))
+                del self._active[tap.tap_id]
+            log.info("tap_ended", profile=tap.order.profile, cause=ending.cause.value, detail=ending.detail)
+            self._keep(tap, ending)
+
+    def _keep(self, tap: TapCall, ending: TapEnding) -> None:
+        stats = {ended.stream_id: msgspec.to_builtins(ended.stats) for ended in ending.streams}
+        for stream_id in tap.stream_ids:
+            self._counters.ended(self.pbx, tap.order.profile, ending.cause.value, ending.setup_s)
+            self._publish(
+                StreamRecord(
+                    pbx=self.pbx,
+                    at=self._clock(),
+                    stream_id=stream_id,
+                    uniqueid=tap.order.channel_id,
+                    profile=tap.order.profile,
+                    cause=ending.cause.value,
+                    detail=ending.detail,
+                    started_at=tap.started_at,
+                    setup_s=ending.setup_s,
+                    stats=stats.get(stream_id, {}),
+                )
+            )
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def on_started(self, channel_id: str) -> bool:
+        """StasisStart; whether the channel is one of a tap."""
+        tap = self._with(channel_id)
+        if tap is not None:
+            tap.tap.on_started(channel_id)
+        return tap is not None
+
+    def on_left(self, channel_id: str) -> None:
+        """StasisEnd of any channel, or a resync that finds it no more."""
+        if (tap := self._with(channel_id)) is not None:
+            tap.tap.on_left(channel_id)
+
+    def on_event(self, event: object) -> None:
+        """Takes the bus: a tap is paused while a device holds its call, and goes along when its call is passed on."""
+        if not isinstance(event, LegHeld | LegEnded | LegChanged) or event.pbx != self.pbx:
+            return
+        for tap in self._active.values():
+            tapped = tap.order.channel_id
+            match event:
+                case LegChanged(linkedid=linkedid):
+                    if linkedid == self._view.linkedid_of(tapped):
+                        tap.tap.on_moved()
+                case LegEnded(uniqueid=uniqueid) if uniqueid == tapped:
+                    tap.tap.on_gone()
+                case _:
+                    tap.pause(self._view.held(tapped))
+
+    def _with(self, channel_id: str) -> TapCall | None:
+        return next((tap for tap in self._active.values() if channel_id in tap.tap.channel_ids), None)
