@@ -43,7 +43,16 @@ from connector.dialects.commands import (
     Transfer,
     Transferred,
 )
-from connector.dialects.wire import MAX_NAME, Gather, read_digits, short, short_headers, short_json, unknown_event
+from connector.dialects.wire import (
+    MAX_NAME,
+    Gather,
+    WholeSamples,
+    read_digits,
+    short,
+    short_headers,
+    short_json,
+    unknown_event,
+)
 
 VERSION = 1
 SUBPROTOCOL = "asterisk-connector.v1"
@@ -272,8 +281,8 @@ class Raw(Dialect):
         self._paused = False
         self._gathers: dict[Track, Gather] = {}
         self._plain = options.message_ms == 20 and len(start.tracks) == 1
-        self._sample_bytes = 2 if options.to_bot.encoding is Encoding.L16 else 1
-        self._odd = b""
+        self._linear = options.to_bot.encoding is Encoding.L16
+        self._samples = WholeSamples()
         if options.message_ms != 20:
             bytes_ = options.to_bot.frame_bytes * options.message_ms // options.to_bot.frame_ms
             self._gathers = {track: Gather(bytes_) for track in start.tracks}
@@ -364,19 +373,14 @@ class Raw(Dialect):
     def _audio(self, message: bytes) -> BotMessage:
         if not self._start.two_way:
             return Rejected(RejectCause.OUT_OF_TURN, "audio on a stream that only listens")
-        if self._sample_bytes == 2 and (self._odd or len(message) % 2):
-            # A bot may cut its audio anywhere, even through a sample.
-            message = self._odd + message
-            cut = len(message) - len(message) % 2
-            message, self._odd = message[:cut], message[cut:]
-        return BotAudio(message)
+        return BotAudio(self._samples.add(message) if self._linear else message)
 
     def _meaning(self, request: FromBot) -> BotMessage:
         match request:
             case MarkRequest(name):
                 return BotMark(name[:MAX_NAME])
             case ClearRequest():
-                self._odd = b""
+                self._samples.clear()
                 return BotClear()
             case DtmfRequest(digits):
                 checked = read_digits(digits)

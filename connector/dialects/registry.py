@@ -8,12 +8,33 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
+from connector.dialects.audiohook import Audiohook
 from connector.dialects.base import Dialect, DialectOptions, StreamStart
+from connector.dialects.exotel import Exotel
+from connector.dialects.openai_realtime import OpenaiRealtime
+from connector.dialects.plivo import Plivo
 from connector.dialects.raw import Raw
+from connector.dialects.ringcx import Ringcx
+from connector.dialects.rustpbx import Rustpbx
+from connector.dialects.telnyx import Telnyx
 from connector.dialects.twilio import Twilio
+from connector.dialects.vonage import Vonage
+
+_ALL: tuple[type[Dialect], ...] = (
+    Audiohook,
+    Exotel,
+    OpenaiRealtime,
+    Plivo,
+    Raw,
+    Ringcx,
+    Rustpbx,
+    Telnyx,
+    Twilio,
+    Vonage,
+)
 
 DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
-    {each.options_type.model_fields["name"].default: each for each in (Twilio, Raw)}
+    {each.options_type.model_fields["name"].default: each for each in _ALL}
 )
 
 DEFAULT: DialectOptions = Twilio.options_type()

@@ -7,6 +7,7 @@ import hashlib
 import uuid
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -39,7 +40,7 @@ def read_object(message: WireMessage) -> Json | Rejected:
     return value
 
 
-def field(value: Json, *names: str) -> str | None:
+def scalar(value: Json, *names: str) -> str | None:
     """The first of these members that there is, as text: bots write `streamSid`, `stream_sid`, 1 and "1" alike."""
     for name in names:
         found = value.get(name)
@@ -120,6 +121,35 @@ def hashed_uuid(ours: str) -> str:
     raw[6] = raw[6] & 0x0F | 0x80
     raw[8] = raw[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(raw)))
+
+
+class WholeSamples:
+    """16 bit audio of a peer that may cut it anywhere, even through a sample."""
+
+    def __init__(self) -> None:
+        self._odd = b""
+
+    def add(self, payload: bytes) -> bytes:
+        """What is there in whole samples; half of one waits for its other half."""
+        if not self._odd and not len(payload) % 2:
+            return payload
+        payload = self._odd + payload
+        whole = len(payload) - len(payload) % 2
+        self._odd = payload[whole:]
+        return payload[:whole]
+
+    def clear(self) -> None:
+        """The next audio begins with a whole sample."""
+        self._odd = b""
+
+
+def with_query(url: str, **pairs: object) -> str:
+    """A URL with these pairs in its query, where it has no such name yet; what else it has stays as it is."""
+    parts = urlsplit(url)
+    there = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    more = urlencode({name: value for name, value in pairs.items() if name not in there})
+    query = "&".join(each for each in (parts.query, more) if each)
+    return urlunsplit(parts._replace(query=query))
 
 
 class Gather:
