@@ -83,6 +83,7 @@ class Connector:
         self._clock = time.time
         self.ready = asyncio.Event()
         """Set once the pages are served and the media worker is there; the PBXs may still be out of reach."""
+        self._draining = asyncio.Event()
         self._bus: Bus[Published] = Bus()
         self._engine = MediaEngine(
             bind_host=settings.media.bind_host,
@@ -153,7 +154,7 @@ class Connector:
         )
 
     async def run(self) -> None:
-        """Runs until cancelled; then hands every call back to its dialplan and stops the parts in order.
+        """Runs until `drain` or cancelled; then hands every call back to its dialplan and stops the parts in order.
 
         Raises:
             StartFailed: A port is taken.
@@ -185,9 +186,10 @@ class Connector:
         ]
         self.ready.set()
         try:
-            await asyncio.get_running_loop().create_future()
+            await self._draining.wait()
+            await self._until_drained()
         finally:
-            log.info("stopping", streams=sum(len(manager.calls) for manager in self._managers.values()))
+            log.info("stopping", streams=self._running_calls())
             self._admission.draining = True
             for manager in self._managers.values():
                 manager.stop()
@@ -200,11 +202,49 @@ class Connector:
             await asyncio.wait((store,), timeout=HISTORY_DEADLINE_S)
             store.cancel()
 
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more calls."""
+        return self._draining.is_set()
+
+    def drain(self) -> None:
+        """Takes no new call from now on; `run` ends once the running ones have ended, or `node.drain_s` is over."""
+        self._admission.draining = True
+        self._draining.set()
+
+    async def reload(self, settings: Settings) -> None:
+        """Takes the profiles of settings that were read anew. Other sections wait for the next start.
+
+        Args:
+            settings: Validated.
+        """
+        await self.book.replace_fixed(settings.profile)
+        waits = [
+            name
+            for name in type(settings).model_fields
+            if name not in ("profile", "log") and getattr(settings, name) != getattr(self._settings, name)
+        ]
+        log.info("reloaded", profiles=len(settings.profile), wait_for_a_restart=waits)
+
+    async def _until_drained(self) -> None:
+        limit_s = self._settings.node.drain_s
+        log.info("draining", streams=self._running_calls(), at_most_s=limit_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._admission.idle.wait()
+        except TimeoutError:
+            log.warning("drain_limit_reached", streams=self._running_calls())
+
+    def _running_calls(self) -> int:
+        return sum(len(manager.calls) for manager in self._managers.values())
+
     # -- what the pages show --------------------------------------------------------------------------------------
 
     def not_ready(self) -> list[str]:
         """What is missing, a sentence each."""
         missing = [] if self._engine.ready.is_set() else ["the media worker is not running"]
+        if self.draining:
+            missing.append("the connector is stopping and takes no more calls")
         for link in self._links.values():
             missing += link.not_ready()
         return missing

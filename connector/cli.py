@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Coroutine, Sequence
@@ -110,11 +108,12 @@ def _load(arguments: argparse.Namespace) -> config.Settings:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from connector.app import Connector, StartFailed
+    from connector.app import StartFailed
+    from connector.serve import serve
 
     settings = _load(arguments)
     try:
-        _until_signal(Connector(settings).run())
+        uvloop.run(serve(settings, lambda: _load(arguments)))
     except StartFailed as error:
         print(f"connector: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -226,19 +225,3 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     logs.configure(config.LogSettings(level="warning"))
     return run_demo(seconds=arguments.seconds, report=arguments.report, rootfs=arguments.asterisk)
-
-
-def _until_signal(main_task: Coroutine[Any, Any, None]) -> None:
-    """Runs until it ends by itself, or cancels it at SIGTERM or SIGINT and waits for its orderly end."""
-
-    async def run() -> None:
-        task = asyncio.ensure_future(main_task)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
-        try:
-            await task
-        except asyncio.CancelledError:
-            pass  # asked for
-
-    uvloop.run(run())

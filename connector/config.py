@@ -2,7 +2,8 @@
 
 Every mistake is reported at once, each with the file or variable it came from, the key, and what is allowed.
 An environment variable overrides the file: `CONNECTOR__PBX__MAIN__AMI__SECRET` is `pbx.main.ami.secret`. A list is
-written as JSON there, for example `["10.0.0.0/8"]`.
+written as JSON there, for example `["10.0.0.0/8"]`. `CONNECTOR__PBX__MAIN__AMI__SECRET__FILE` is the path
+of a file that holds the value.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ class NodeSettings(Section):
 
     name: str = "node1"
     """Part of every id that we give to Asterisk's channels and bridges: lower-case letters, digits and _."""
+    drain_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """At SIGTERM no new call is taken, and those with a bot may go on for so long; then they are handed back to the
+    dialplan. A second signal ends the wait."""
 
     @field_validator("name")
     @classmethod
@@ -301,15 +305,28 @@ def _overlay(data: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]
         if not variable.startswith(ENV_PREFIX):
             continue
         keys = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        value = environ[variable]
+        if len(keys) > 2 and keys[-1] == "file":
+            keys.pop()
+            value = _content(variable, Path(value))
         target = data
         for key in keys[:-1]:
             child = target.setdefault(key, {})
             if not isinstance(child, dict):
                 raise ConfigError([f"{variable}: {key} is a single value in the file, not a section"])
             target = child
-        target[keys[-1]] = _list_or_text(environ[variable])
+        target[keys[-1]] = _list_or_text(value)
         origins[".".join(keys)] = variable
     return origins
+
+
+def _content(variable: str, path: Path) -> str:
+    """A secret that stands in a file of its own, as Docker, Kubernetes and systemd hand them over."""
+    try:
+        return path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise ConfigError([f"{variable}: {path}: cannot be read: {reason}"]) from None
 
 
 def _list_or_text(text: str) -> Any:

@@ -28,6 +28,7 @@ class ConnectorProcess:
         settings: Its settings, section by section; may be changed between starts. They go by environment variables,
             so no file with secrets is left behind.
         url: Base of its pages, without a slash at the end.
+        log_file: Where its log goes; None for this process's standard error.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ConnectorProcess:
         """
         self.url = f"http://127.0.0.1:{http_port}"
         self.settings: dict[str, Any] = {
+            "node": {"drain_s": 0},
             "http": {"port": http_port},
             "media": {"bind_port": rtp_port, "workers": 1},
             "store": {"directory": str(next(iter(pbxs.values())).folder / f"history-{http_port}")},
@@ -66,7 +68,7 @@ class ConnectorProcess:
         }
         for section, values in (settings or {}).items():
             _merge(self.settings.setdefault(section, {}), values)
-        self._log_file = log_file
+        self.log_file = log_file
         self._process: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
 
@@ -87,7 +89,7 @@ class ConnectorProcess:
         Raises:
             LabError: It ended, or was not ready in time; with what is missing.
         """
-        log = self._log_file.open("ab") if self._log_file else None
+        log = self.log_file.open("ab") if self.log_file else None
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -142,6 +144,12 @@ class ConnectorProcess:
             await self._http.close()
             self._http = None
         return code
+
+    async def ended(self, *, timeout_s: float = 15.0) -> int:
+        """Waits until it has ended by itself; returns its exit code."""
+        assert self._process is not None, "start() it first"
+        async with asyncio.timeout(timeout_s):
+            return await self._process.wait()
 
     async def kill(self) -> None:
         """Ends it by SIGKILL, as a crash would; its worker notices and ends by itself."""

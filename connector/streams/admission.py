@@ -6,6 +6,7 @@ upstream issue 1757). So the limit follows from the range, and the channels that
 
 from __future__ import annotations
 
+import asyncio
 import enum
 
 from connector.asterisk.pbx_facts import RtpRange
@@ -50,6 +51,9 @@ class Admission:
     def __init__(self, *, node_limit: int) -> None:
         self.node_limit = node_limit
         self.draining = False
+        self.idle = asyncio.Event()
+        """Set while no stream holds a place."""
+        self.idle.set()
         self._streams: dict[str, int] = {}
 
     def active(self, pbx: str) -> int:
@@ -79,6 +83,7 @@ class Admission:
         if rtp_channels_up + streams > rtp.channels * (1 - RESERVE_OF_RANGE):
             return Refusal.RTP_PORTS_LOW
         self._streams[pbx] = self.active(pbx) + streams
+        self.idle.clear()
         return None
 
     def release(self, pbx: str, streams: int = 1) -> None:
@@ -87,3 +92,5 @@ class Admission:
         if active < streams:
             raise ValueError(f"release without admit on {pbx}")
         self._streams[pbx] = active - streams
+        if not any(self._streams.values()):
+            self.idle.set()

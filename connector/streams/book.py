@@ -100,7 +100,13 @@ class ProfileBook:
     async def load(self) -> None:
         """Reads the kept ones. One that this version cannot use is left out and logged."""
         async with self._changing:
-            self._entries = {entry.name: entry for entry in await self._kept.current() if entry.name not in self._fixed}
+            self._entries = {entry.name: entry for entry in await self._kept.current()}
+            self._take_effect()
+
+    async def replace_fixed(self, fixed: Mapping[str, ProfileSettings]) -> None:
+        """Takes the profiles of a settings file that was read anew; a kept one of the same name gives way meanwhile."""
+        async with self._changing:
+            self._fixed = dict(fixed)
             self._take_effect()
 
     def views(self) -> list[ProfileView]:
@@ -110,7 +116,7 @@ class ProfileBook:
     def view(self, name: str) -> ProfileView:
         """One; raises KeyError if there is none."""
         settings = shown(self.profiles[name])
-        entry = self._entries.get(name)
+        entry = None if name in self._fixed else self._entries.get(name)
         if entry is None:
             return ProfileView(name=name, version=0, source="config", changed_at=0.0, changed_by="", settings=settings)
         return _view(entry, settings)

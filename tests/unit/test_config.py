@@ -51,6 +51,15 @@ def test_the_environment_overrides_the_file_and_is_named_in_errors(tmp_path: Pat
     ]
 
 
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "ami").write_text("from the file\n")
+    settings = load(tmp_path, MINIMAL, CONNECTOR__PBX__MAIN__AMI__SECRET__FILE=str(tmp_path / "ami"))
+    assert settings.pbx["main"].ami.secret.get_secret_value() == "from the file"
+    assert problems(tmp_path, MINIMAL, CONNECTOR__PBX__MAIN__AMI__SECRET__FILE=str(tmp_path / "none")) == [
+        "CONNECTOR__PBX__MAIN__AMI__SECRET__FILE: none: cannot be read: No such file or directory"
+    ]
+
+
 def test_settings_may_come_from_the_environment_alone() -> None:
     settings = config.load(
         None, {"CONNECTOR__PBX__MAIN__AMI__SECRET": "a", "CONNECTOR__PBX__MAIN__ARI__PASSWORD": "b", "PATH": "/bin"}

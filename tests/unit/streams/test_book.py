@@ -51,6 +51,20 @@ async def test_a_profile_takes_effect_at_once_and_is_there_after_a_restart(datab
     assert (await again.put("sales", URL, by="dave")).version == 4
 
 
+async def test_a_settings_file_read_anew_goes_over_kept_ones_and_gives_them_back(database: Database) -> None:
+    book = book_on(database)
+    await book.put("sales", URL, by="alice")
+    other = ProfileSettings.model_validate({"url": "wss://other.example.com/"})
+    await book.replace_fixed({"sales": other})
+    assert set(book.profiles) == {"sales"}
+    assert book.view("sales").source == "config"
+    with pytest.raises(Fixed):
+        await book.put("sales", URL, by="bob")
+    await book.replace_fixed({})
+    assert book.view("sales").source == "api"
+    assert book.profiles["sales"].url == URL["url"]
+
+
 async def test_two_who_change_the_same_do_not_overwrite_each_other(database: Database) -> None:
     book = book_on(database)
     await book.put("sales", URL, by="alice", version=0)
