@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 import uuid
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,15 +18,15 @@ from connector.acd.buckets import Day
 from connector.acd.directory import people_of
 from connector.acd.figures import RECENT_S, Figures
 from connector.acd.model import PbxState
-from connector.asterisk.ami import Ami
-from connector.asterisk.ari import Ari
 from connector.asterisk.ids import make_id, parse_id
 from connector.asterisk.link import PbxLink
 from connector.bus import Bus
-from connector.config import AmiSettings, PbxSettings, Settings
+from connector.config import PbxSettings, Settings
 from connector.config_people import queue_settings
-from connector.events import DirectoryChanged, Outcome, Person
+from connector.events import DirectoryChanged, Person
+from connector.live import live_state
 from connector.media.engine import BindFailed, MediaEngine
+from connector.pbx_clients import StartFailed, new_ami, new_ari
 from connector.records import AgentInterval, CallRecord, Published
 from connector.store.database import BadUrl
 from connector.store.service import LiveView, Store
@@ -63,10 +61,6 @@ RUNNING_EVERY_S = 300.0
 
 HISTORY_DEADLINE_S = 3.0
 """For writing the last records at the end; beyond it they go to the disk, for the next start."""
-
-
-class StartFailed(Exception):
-    """The connector cannot run with these settings on this machine; the message says why and what to do."""
 
 
 class Connector:
@@ -251,49 +245,8 @@ class Connector:
 
     def state(self) -> dict[str, Any]:
         """The live state as plain values; the shape is that of docs/schemas/state.json."""
-        return {
-            "at": self._clock(),
-            "pbx": {name: self._pbx_state(name, link) for name, link in self._links.items()},
-            "media": {"tick_late_ms": self._engine.stats.tick_late_ms, "totals": self._engine.stats.counters},
-        }
-
-    def _pbx_state(self, name: str, link: PbxLink) -> dict[str, Any]:
-        state = link.state
-        return {
-            "links": {
-                key: {
-                    "state": each.state.value,
-                    "since": each.since,
-                    "detail": each.detail,
-                    "gaps": each.gaps,
-                    "gap_s": each.gap_s,
-                }
-                for key, each in state.links.items()
-            },
-            "event_lag_s": link.event_lag_s,
-            "calls": len(state.calls),
-            "queues": [
-                {
-                    "name": queue_name,
-                    "strategy": queue.params.strategy,
-                    "callers": [msgspec.to_builtins(caller) for caller in queue.callers()],
-                    "members": [msgspec.to_builtins(member) for _, member in sorted(queue.members.items())],
-                    "outcomes": {
-                        outcome.value: state.outcomes.get(queue_name, {}).get(outcome, 0) for outcome in Outcome
-                    },
-                }
-                for queue_name, queue in sorted(state.queues.items())
-            ],
-            "streams": [
-                {
-                    "profile": call.call.profile,
-                    "call_id": call.call.channel_id,
-                    "stream_id": call.call.stream_id,
-                    "stats": msgspec.to_builtins(call.stats),
-                }
-                for call in self._managers[name].calls.values()
-            ],
-        }
+        streams = {name: manager.calls.values() for name, manager in self._managers.items()}
+        return live_state(self._clock(), self._links, streams, self._engine.stats)
 
     def states(self) -> Mapping[str, PbxState]:
         """The live state of each PBX, always the same objects."""
@@ -436,42 +389,3 @@ class Connector:
 
     def _linkedid_of(self, pbx: str, uniqueid: str) -> str | None:
         return self._links[pbx].linkedid_of(uniqueid)
-
-
-def new_ami(name: str, settings: AmiSettings, random: Random) -> Ami:
-    """The manager client of a PBX as the settings say.
-
-    Raises:
-        StartFailed: The CA file cannot be used.
-    """
-    tls: ssl.SSLContext | None = None
-    if settings.tls:
-        try:
-            tls = ssl.create_default_context(cafile=settings.tls_ca_file)
-        except OSError as error:
-            raise StartFailed(f"pbx.{name}.ami.tls_ca_file: {settings.tls_ca_file} cannot be used: {error}") from None
-    return Ami(
-        pbx=name,
-        host=settings.host,
-        port=settings.port,
-        username=settings.username,
-        secret=settings.secret,
-        tls=tls,
-        clock=time.time,
-        monotonic=time.monotonic,
-        random=random,
-    )
-
-
-def new_ari(name: str, pbx: PbxSettings, random: Random, *, app: str | None = None) -> Ari:
-    """The ARI client of a PBX as the settings say; `app` replaces the application's name."""
-    return Ari(
-        pbx=name,
-        url=pbx.ari.url,
-        username=pbx.ari.username,
-        password=pbx.ari.password,
-        app=app or pbx.ari.app,
-        clock=time.time,
-        monotonic=time.monotonic,
-        random=random,
-    )

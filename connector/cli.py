@@ -108,7 +108,7 @@ def _load(arguments: argparse.Namespace) -> config.Settings:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from connector.app import StartFailed
+    from connector.pbx_clients import StartFailed
     from connector.serve import serve
 
     settings = _load(arguments)

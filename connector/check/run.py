@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-from connector.app import StartFailed, new_ami, new_ari
 from connector.asterisk.ami import Ami
 from connector.asterisk.ari import Ari, AriError
 from connector.asterisk.ids import Kind, make_id
@@ -18,6 +17,7 @@ from connector.check import manager, own, stasis
 from connector.check.findings import Cause, Finding, Findings
 from connector.check.tones import Route, RtpPort, check_tones, open_port, room_for_tones
 from connector.config import PbxSettings, Settings
+from connector.pbx_clients import StartFailed, new_ami, new_ari
 from connector.streams.admission import SHARE_OF_RANGE, stream_limit
 
 APP_SUFFIX = "_check"

@@ -13,6 +13,7 @@ FLOORS = [
     ["demo"],
     ["check", "serve"],
     ["app"],
+    ["live", "pbx_clients"],
     ["lab"],
     ["top"],
     ["web"],
