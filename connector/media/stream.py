@@ -7,6 +7,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import structlog
 
@@ -24,7 +25,7 @@ from connector.dialects.base import (
     Upgrade,
     WireMessage,
 )
-from connector.dialects.commands import Command, Ended, Failed, Notice
+from connector.dialects.commands import Command, Ended, Failed, HangUp, Notice, Transfer
 from connector.media import counters
 from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket, End
 from connector.media.control import BotCommand, EndCause, OpenStream, StreamEnded, StreamOpened, StreamStats
@@ -48,6 +49,17 @@ STOP_REASONS = {
 """What the bot is told; of any other cause, that there was an error."""
 
 log = structlog.get_logger()
+
+
+class _AfterAudio(str):
+    """A mark of our own: what is to be done once the audio before it has been played."""
+
+    command: HangUp | Transfer | Ended
+
+    def __new__(cls, command: HangUp | Transfer | Ended) -> Self:
+        mark = super().__new__(cls)
+        mark.command = command
+        return mark
 
 
 class Stream:
@@ -335,6 +347,12 @@ class Stream:
                 self._say(messages)
             case Rejected():
                 self._reject(said)
+            case HangUp() | Transfer() | Ended() if self._playout.queued_bytes:
+                # A goodbye that was sent before is heard first; a bot that does not want that clears.
+                dropped = self._playout.marks_dropped
+                self._playout.mark(_AfterAudio(said))
+                if self._playout.marks_dropped != dropped:
+                    self._ask(said)
             case _:
                 self._ask(said)
 
@@ -359,6 +377,9 @@ class Stream:
 
     def _return_marks(self, names: list[str]) -> None:
         for name in names:
+            if isinstance(name, _AfterAudio):
+                self._ask(name.command)
+                continue
             self._stats.marks += 1
             self._control(self._dialect.mark_played(name))
 
