@@ -37,6 +37,7 @@ from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
 from connector.web.audit import Audit
+from connector.web.auth.build import accounts_of, sso_of
 from connector.web.directory import WholeDirectory
 from connector.web.happenings import AnyHappening, Happenings
 from connector.web.hooks.webhooks import Webhooks
@@ -46,7 +47,7 @@ from connector.web.push.hub import Hub
 from connector.web.push.socket import LiveSocket
 from connector.web.rest.api import Api
 from connector.web.rest.people import Person as KnownPerson
-from connector.web.server import PortTaken, Web
+from connector.web.server import BadCertificate, PortTaken, Web
 
 log = structlog.get_logger()
 
@@ -122,6 +123,7 @@ class Connector:
         happenings = Happenings(states=self.states, tell=self._tell)
         self._bus.handle("push", self._hub.on_item)
         self._bus.handle("happenings", happenings.on_item)
+        self._accounts = accounts_of(settings.http, self.store.accounts, clock=self._clock, monotonic=time.monotonic)
         self.audit = Audit(self._bus.publish, clock=self._clock)
         self._directory = WholeDirectory(
             settings.agent, list(settings.pbx), self.store.directory, clock=self._clock, changed=self._people_changed
@@ -137,14 +139,17 @@ class Connector:
             clock=self._clock,
             audit=self.audit,
             profiles=self.book,
+            accounts=self._accounts,
+            sso=settings.http.oidc.title if settings.http.oidc.issuer else "",
         )
         self._web = Web(
             settings=settings.http,
             registry=self._registry,
-            state=self.state,
             not_ready=self.not_ready,
+            accounts=self._accounts,
             api=api,
-            live=LiveSocket(self._hub),
+            sso=sso_of(settings.http, self._accounts, self.audit, monotonic=time.monotonic),
+            live=LiveSocket(self._hub, self._accounts.still),
         )
 
     async def run(self) -> None:
@@ -156,7 +161,7 @@ class Connector:
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._run(tasks)
-        except* (BindFailed, PortTaken) as failures:
+        except* (BindFailed, PortTaken, BadCertificate) as failures:
             raise StartFailed("; ".join(str(failure) for failure in failures.exceptions)) from None
 
     async def _run(self, tasks: asyncio.TaskGroup) -> None:
@@ -172,6 +177,7 @@ class Connector:
         ]
         kept = tasks.create_task(self._learn_what_is_kept(), name="kept")
         keeping = tasks.create_task(self._keep_running(), name="agents-kept")
+        accounts = tasks.create_task(self._accounts.run(self.store.writer.up), name="accounts")
         managers = [
             tasks.create_task(manager.run(), name=f"streams-{name}") for name, manager in self._managers.items()
         ]
@@ -188,7 +194,7 @@ class Connector:
             for manager in self._managers.values():
                 manager.stop()
             await asyncio.wait(managers, timeout=HAND_BACK_DEADLINE_S)
-            for task in (*managers, *links, *pushing, kept, keeping, engine, web):
+            for task in (*managers, *links, *pushing, kept, keeping, accounts, engine, web):
                 task.cancel()
             await asyncio.wait((*managers, *links), timeout=HISTORY_DEADLINE_S)
             self._put_running()

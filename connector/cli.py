@@ -15,6 +15,7 @@ from typing import Any
 import uvloop
 
 from connector import __version__, config, logs
+from connector.cli_accounts import add_user_commands
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     _config_argument(upgrade)
     upgrade.set_defaults(handler=_db_upgrade)
 
+    add_user_commands(commands, _config_argument, lambda arguments: _load(arguments))
+
     export = commands.add_parser("export", help="write history to a file, as CSV or Parquet")
     _config_argument(export)
     export.add_argument("table", help="calls, visits, timeline, agent_intervals, queues, agents, streams or audit")
@@ -73,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--pbx", default="", help="only of this PBX")
     export.set_defaults(handler=_export)
 
-    top = commands.add_parser("top", help="the live queues in a terminal, from a running connector")
+    top = commands.add_parser(
+        "top",
+        help="the live queues in a terminal, from a running connector; CONNECTOR_TOKEN in the environment lets it in",
+    )
     _config_argument(top)
     top.add_argument("--url", default="", help="of the connector; default: as the settings say where it listens")
     top.add_argument("--pbx", action="append", metavar="NAME", help="only this PBX; may be given again")
@@ -211,12 +217,13 @@ def _moment(text: str) -> float:
 def _top(arguments: argparse.Namespace) -> int:
     from connector.top.run import run_top
 
-    url, token = arguments.url, os.environ.get("CONNECTOR__HTTP__TOKEN", "")
+    url = arguments.url
     if not url:
         http = _load(arguments).http
+        scheme = "https" if http.tls_certificate else "http"
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
-        url = f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
-        token = http.token.get_secret_value()
+        url = f"{scheme}://[{host}]:{http.port}" if ":" in host else f"{scheme}://{host}:{http.port}"
+    token = os.environ.get("CONNECTOR_TOKEN", "")
     return run_top(url=url, token=token, pbxs=arguments.pbx, queues=arguments.queue)
 
 

@@ -22,7 +22,11 @@ from connector.config_people import AgentSettings, QueueSettings
 from connector.config_profiles import OutgoingSettings as OutgoingSettings, ProfileSettings as ProfileSettings
 from connector.config_store import StoreSettings, checked_queue_log
 from connector.config_types import Port, Section, checked_line, checked_name, checked_url, checked_zone, ip_literal
-from connector.config_web import HttpSettings as HttpSettings, WebhookSettings as WebhookSettings
+from connector.config_web import (
+    HttpSettings as HttpSettings,
+    OidcSettings as OidcSettings,
+    WebhookSettings as WebhookSettings,
+)
 from connector.dialects.registry import DIALECTS
 
 ENV_PREFIX = "CONNECTOR__"

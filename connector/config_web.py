@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Self
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -22,25 +23,76 @@ HAPPENINGS = (
 """Names of the events that webhooks and the push connection carry; their shapes are `web.happenings`'s."""
 
 
+class OidcSettings(Section):
+    """Log-in at a provider of OpenID Connect, by authorization code with PKCE. Off without `issuer`."""
+
+    issuer: str = ""
+    """For example https://login.example/realms/company; its /.well-known/openid-configuration says the rest."""
+    client_id: str = "connector"
+    client_secret: SecretStr = SecretStr("")
+    title: str = "Single sign-on"
+    """On the button."""
+    name_claim: str = "preferred_username"
+    """Claim that names the account."""
+    role_claim: str = ""
+    """Claim that lists groups or roles, for example groups. Empty: only accounts made by hand (`connector user add
+    NAME --oidc`) may log in, with the role they have."""
+    roles: dict[str, Literal["viewer", "supervisor", "admin"]] = Field(default={})
+    """What a value of `role_claim` makes of somebody, at each log-in; the highest counts."""
+    queues_claim: str = ""
+    """Claim that lists the queues of a viewer or supervisor, for those whose role comes from `roles`."""
+    teams_claim: str = ""
+    """The same for teams."""
+    scopes: str = "openid profile email"
+    """Asked for."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(checked_url(value, ("https", "http")))
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            raise ValueError("must be https: who can change it on the way could log in as anybody")
+        return value.rstrip("/")
+
+
 class HttpSettings(Section):
-    """Metrics, health, the live page and the API."""
+    """Metrics, health, the pages and the API."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Any other than loopback needs `token`: whoever reaches the API sees callers and numbers."""
+    """Address to listen on. Any other than loopback needs TLS: here, or in a proxy of `trusted_proxies`."""
     port: Port = 8089
-    token: SecretStr = SecretStr("")
-    """Needed for /api, as `Authorization: Bearer <token>`. Empty: nobody needs one, which only loopback allows."""
-    token_for_metrics: bool = True
-    """With a token: /metrics needs it too. Set false where only Prometheus can reach the port."""
+    tls_certificate: Path | None = None
+    """Certificate with its chain, PEM."""
+    tls_key: Path | None = None
+    """Its key, PEM."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of the proxies before us; their X-Forwarded-For, -Proto and -Host are believed."""
+    plain: bool = False
+    """Listen beyond loopback without TLS: passwords and callers can be read on the way."""
+    anonymous: Literal["", "viewer", "supervisor", "admin"] = ""
+    """Role of who has not logged in, over everything. Empty: who has not logged in gets nothing. Loopback only."""
+    metrics: Literal["login", "open", "off"] = "login"
+    """/metrics: `login` needs a token with the scope metrics, `open` nothing."""
+    health: Literal["open", "login", "off"] = "open"
+    """/healthz and /readyz."""
     allowed_origins: tuple[str, ...] = ()
     """Other web origins that may use the API from a browser, for example https://wallboard.example."""
+    session_hours: Annotated[float, Field(gt=0, le=720)] = 12.0
+    """After it a browser logs in again."""
+    mask_numbers: bool = True
+    """Viewers see only the last digits of callers' numbers."""
+    oidc: OidcSettings = OidcSettings()
 
-    @field_validator("token")
+    @field_validator("trusted_proxies")
     @classmethod
-    def _long_enough(cls, value: SecretStr) -> SecretStr:
-        text = value.get_secret_value()
-        if text and not re.fullmatch(r"[A-Za-z0-9._~+-]{16,256}", text):
-            raise ValueError("must have 16 to 256 letters, digits or . _ ~ + -, for example from: openssl rand -hex 32")
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError as error:
+                raise ValueError(f"{each!r} is no address or network, for example 127.0.0.1 or 10.0.0.0/8") from error
         return value
 
     @field_validator("allowed_origins")
@@ -55,10 +107,16 @@ class HttpSettings(Section):
 
     @model_validator(mode="after")
     def _not_open(self) -> Self:
-        if not self.token.get_secret_value() and not is_loopback(self.host):
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both, or neither")
+        if is_loopback(self.host):
+            return self
+        if self.anonymous:
+            raise ValueError(f"host {self.host} can be reached by others: anonymous must be empty there")
+        if self.tls_certificate is None and not self.trusted_proxies and not self.plain:
             raise ValueError(
-                f"host {self.host} can be reached by others and there is no token: set http.token, "
-                "or listen on 127.0.0.1"
+                f"host {self.host} can be reached by others and passwords would go there in the clear: set "
+                "tls_certificate and tls_key, or trusted_proxies with the proxy that has them, or listen on 127.0.0.1"
             )
         return self
 

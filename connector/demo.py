@@ -21,12 +21,17 @@ from typing import Any
 import aiohttp
 import uvloop
 
+from connector.access import passwords
+from connector.access.accounts import Account, new_token
+from connector.access.rights import Role, TokenScope
 from connector.lab.asterisk import LabAsterisk, LabError
 from connector.lab.facts import parse_queue_show, queue_log_counts
 from connector.lab.ports import NoFreePorts
 from connector.lab.process import ConnectorProcess
 from connector.lab.report import Report, make_report
 from connector.lab.traffic import Traffic
+from connector.store.accounts import KeptAccounts
+from connector.store.database import Database
 
 AGENTS = 3
 QUIET_DEADLINE_S = 45.0
@@ -81,19 +86,23 @@ async def _demo(stop: asyncio.Event, seconds: float | None, rootfs: Path | None)
         pbx = await stack.enter_async_context(LabAsterisk(rootfs, phones=AGENTS))
         bot_url = await stack.enter_async_context(_echo_bot())
         http_port, rtp_port, *_ = pbx.ports.spare
+        history = pbx.folder / f"history-{http_port}"
+        password, token = await _first_admin(history)
         connector = await stack.enter_async_context(
             ConnectorProcess(
                 pbxs={"main": pbx},
                 bots={"echo": bot_url},
                 http_port=http_port,
                 rtp_port=rtp_port,
-                settings={"log": {"level": "warning"}},
+                settings={"log": {"level": "warning"}, "store": {"directory": str(history)}},
+                token=token,
             )
         )
         _say(f"Asterisk {pbx.version}, started with everything else in {time.monotonic() - started:.1f} s")
         _say(
             f"live page  {connector.url}/\nlive state {connector.url}/api/v1/state\nmetrics    {connector.url}/metrics"
         )
+        _say(f"log in as   admin with the password {password}")
         _say("Ctrl-C ends it\n")
         traffic = Traffic(pbx, Random(SEED))
         running = asyncio.create_task(traffic.run(), name="traffic")
@@ -148,6 +157,21 @@ async def _watch(
             f"  {len(queue['callers']):7d}  {queue['outcomes']['answered']:8d}  {queue['outcomes']['abandoned']:9d}"
             f"  {queue['outcomes']['timed_out']:9d}  {'-' if trip is None else f'{trip:.1f} ms':>10}"
         )
+
+
+async def _first_admin(history: Path) -> tuple[str, str]:
+    """Makes the demo's administrator, as `connector user add` would; returns password and token."""
+    database = Database(f"sqlite:///{history / 'history.sqlite'}")
+    try:
+        await database.migrate()
+        password, kept = passwords.generated(), KeptAccounts(database)
+        account = Account(name="admin", role=Role.ADMIN, password_hash=passwords.hashed(password), phone="PJSIP/agent1")
+        await kept.add(account)
+        token, text = new_token("admin", "demo", tuple(TokenScope), now=time.time(), expires_at=None)
+        await kept.add_token(token)
+    finally:
+        await database.close()
+    return password, text
 
 
 @contextlib.asynccontextmanager

@@ -35,9 +35,15 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     ]
     final: list[Processor]
     if settings.format == "json":
-        final = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(sort_keys=True)]
+        # Without the values of local variables: a password or a caller's words would be among them.
+        tracebacks = structlog.processors.ExceptionRenderer(
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        )
+        final = [tracebacks, structlog.processors.JSONRenderer(sort_keys=True)]
     else:
-        final = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        final = [
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     structlog.configure(
         processors=[*shared, *final],

@@ -25,11 +25,14 @@ OTHER_DESCRIPTORS = 128
 async def connector_runs(settings: HttpSettings) -> bool:
     """Whether what listens at the settings' HTTP port is a connector: it answers `/healthz` as ours does."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    url = f"http://[{host}]:{settings.port}/healthz" if ":" in host else f"http://{host}:{settings.port}/healthz"
+    scheme = "https" if settings.tls_certificate else "http"
+    url = (
+        f"{scheme}://[{host}]:{settings.port}/healthz" if ":" in host else f"{scheme}://{host}:{settings.port}/healthz"
+    )
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HEALTH_DEADLINE_S)) as session,
-            session.get(url, allow_redirects=False) as answer,
+            session.get(url, allow_redirects=False, ssl=False) as answer,
         ):
             return answer.status == 200 and (await answer.content.read(4096)).strip() == b'{"status": "ok"}'
     except (aiohttp.ClientError, TimeoutError, OSError):

@@ -40,6 +40,7 @@ class ConnectorProcess:
         rtp_port: int,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         log_file: Path | None = None,
+        token: str = "",
     ) -> None:
         """Describes it; nothing runs before `start`.
 
@@ -50,11 +51,12 @@ class ConnectorProcess:
             rtp_port: For its audio; one media worker, unless the settings say otherwise.
             settings: More settings, section by section; a profile's keys go over those made from `bots`.
             log_file: Where its log goes; by default to this process's standard error.
+            token: Asks with it; without one, nobody needs to log in.
         """
         self.url = f"http://127.0.0.1:{http_port}"
         self.settings: dict[str, Any] = {
             "node": {"drain_s": 0},
-            "http": {"port": http_port},
+            "http": {"port": http_port, "anonymous": "" if token else "admin"},
             "media": {"bind_port": rtp_port, "workers": 1},
             "store": {"directory": str(next(iter(pbxs.values())).folder / f"history-{http_port}")},
             "pbx": {
@@ -69,6 +71,7 @@ class ConnectorProcess:
         for section, values in (settings or {}).items():
             _merge(self.settings.setdefault(section, {}), values)
         self.log_file = log_file
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._process: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
 
@@ -252,7 +255,7 @@ class ConnectorProcess:
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0))
+            self._http = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=5.0))
         return self._http
 
 

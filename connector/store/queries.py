@@ -13,6 +13,7 @@ from connector.records import AgentInterval, AgentState, AuditRecord, CallRecord
 from connector.store import schema
 from connector.store.database import Database
 from connector.store.keep import load_calls
+from connector.store.within import Within
 
 Cursor = tuple[float, str]
 """(ended_at, key) of the last row of the page before; the next page lies behind it."""
@@ -100,6 +101,7 @@ class History:
         direction: str = "",
         before: Cursor | None = None,
         limit: int = 100,
+        within: Within | None = None,
     ) -> list[CallRecord]:
         """Calls that ended in [since, until), the latest first; an empty text means any.
 
@@ -114,6 +116,7 @@ class History:
             direction: inbound, outbound, internal or unknown.
             before: Of the page before.
             limit: At most so many.
+            within: Only calls with a visit in scope; None for all.
         """
         table, visits = schema.calls.c, schema.visits.c
         wanted = select(table.key).where(table.ended_at >= since, table.ended_at < until)
@@ -127,6 +130,10 @@ class History:
         ]
         if of_visit:
             wanted = wanted.where(exists().where(and_(visits.call_key == table.key, *of_visit)))
+        if within is not None:
+            in_scope = within.condition(visits.pbx, queue=visits.queue, agent=visits.agent)
+            # The same visit has to be in scope and as wanted: a filter must not tell of visits that are hidden.
+            wanted = wanted.where(exists().where(and_(visits.call_key == table.key, in_scope, *of_visit)))
         if before is not None:
             wanted = wanted.where(tuple_(table.ended_at, table.key) < before)
         wanted = wanted.order_by(table.ended_at.desc(), table.key.desc()).limit(limit)
@@ -170,9 +177,14 @@ class History:
         name: str = "",
         after: QuarterCursor | None = None,
         limit: int = 1_000,
+        within: Within | None = None,
     ) -> list[QueueQuarter]:
         """Quarters of queues that begin in [since, until), by (starts_at, pbx, queue)."""
         wanted = _quarters(schema.queue_aggregates, "queue", since, until, pbx, name, after, limit)
+        if within is not None:
+            wanted = wanted.where(
+                within.condition(schema.queue_aggregates.c.pbx, queue=schema.queue_aggregates.c.queue)
+            )
         return [_queue_quarter(row) for row in await self._rows(wanted)]
 
     async def agent_quarters(
@@ -184,9 +196,14 @@ class History:
         name: str = "",
         after: QuarterCursor | None = None,
         limit: int = 1_000,
+        within: Within | None = None,
     ) -> list[AgentQuarter]:
         """Quarters of agents that begin in [since, until), by (starts_at, pbx, agent)."""
         wanted = _quarters(schema.agent_aggregates, "agent", since, until, pbx, name, after, limit)
+        if within is not None:
+            wanted = wanted.where(
+                within.condition(schema.agent_aggregates.c.pbx, agent=schema.agent_aggregates.c.agent)
+            )
         return [_agent_quarter(row) for row in await self._rows(wanted)]
 
     # -- the rest -------------------------------------------------------------------------------------------------

@@ -242,6 +242,49 @@ profile_versions = Table(
 )
 """One row a version of a profile: its settings as JSON, nothing where it was removed."""
 
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("role"),
+    Column("queues", JSON, nullable=False),
+    Column("teams", JSON, nullable=False),
+    _text("phone"),
+    _text("source"),
+    _text("password_hash"),
+    _text("subject"),
+    Column("disabled", Boolean, nullable=False),
+    _seconds("created_at"),
+    Column("preferences", JSON, nullable=False),
+)
+"""Who may log in. `preferences` are the page's own."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("account"),
+    _text("label"),
+    _text("hash"),
+    Column("scopes", JSON, nullable=False),
+    _seconds("created_at"),
+    Column("expires_at", Double),
+    Index("ix_tokens_account", "account"),
+)
+"""Secrets of programs, hashed."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("account"),
+    _seconds("created_at"),
+    _seconds("expires_at"),
+    _text("remote"),
+    Index("ix_sessions_account", "account"),
+)
+"""Logins of browsers; `id` is the hash of the cookie's secret."""
+
 marks = Table(
     "marks",
     metadata,

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from connector.config import PbxSettings, Settings
 from connector.config_people import queue_settings
 from connector.records import AgentInterval, CallRecord
+from connector.store.accounts import KeptAccounts
 from connector.store.aggregates import Target
 from connector.store.database import Database
 from connector.store.directory import KeptDirectory
@@ -52,6 +53,7 @@ class Store:
         history: Questions.
         directory: The kept people.
         profiles: The kept profiles.
+        accounts: Who may log in.
         writer: With its figures.
         recoveries: By name of the PBX.
     """
@@ -73,6 +75,7 @@ class Store:
         self.history = History(self._database)
         self.directory = KeptDirectory(self._database)
         self.profiles = KeptProfiles(self._database)
+        self.accounts = KeptAccounts(self._database)
         self.writer = Writer(
             database=self._database,
             spool=Spool(settings.store.directory / "spool", settings.store.spool_max_bytes),

@@ -106,6 +106,9 @@ class Feed:
 
 
 def _refusal(error: aiohttp.WSServerHandshakeError) -> str:
-    remedies = {401: "give the token by CONNECTOR__HTTP__TOKEN or the settings", 403: "ask it by localhost or its IP"}
+    remedies = {
+        401: "give a token by CONNECTOR_TOKEN, made by: connector user token NAME --scope read",
+        403: "ask it by localhost or its IP",
+    }
     remedy = remedies.get(error.status, "")
     return f"the connector answered {error.status}{': ' if remedy else ''}{remedy}"

@@ -7,43 +7,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
-from aiohttp import web
 
 from connector.records import AuditRecord
+from connector.web.auth.identity import Who
 
 log = structlog.get_logger()
 
 DETAIL_MAX = 500
 """Characters of a detail that are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """Who makes a request.
-
-    Attributes:
-        actor: Name of a login or of the token; `anonymous` where neither is asked for.
-        remote: Address the request came from.
-    """
-
-    actor: str
-    remote: str
-
-
-_WHO = web.RequestKey("who", Who)
-
-
-def set_actor(request: web.Request, actor: str) -> None:
-    """For whoever has found out who makes a request: before its handler."""
-    request[_WHO] = Who(actor, request.remote or "")
-
-
-def who(request: web.Request) -> Who:
-    """Who makes a request."""
-    return request.get(_WHO) or Who("anonymous", request.remote or "")
 
 
 class Audit:

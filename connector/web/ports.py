@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from connector.acd.model import PbxState
 from connector.records import AuditRecord, CallRecord
 from connector.store.queries import AgentQuarter, QueueQuarter
+from connector.store.within import Within
 from connector.web.rest.people import Person
 from connector.web.rest.shapes import ProbeResult
 
@@ -48,6 +49,7 @@ class History(Protocol):
         direction: str = "",
         before: tuple[float, str] | None = None,
         limit: int = 100,
+        within: Within | None = None,
     ) -> list[CallRecord]:
         """Calls by (ended_at, key), the latest first."""
         ...
@@ -65,6 +67,7 @@ class History(Protocol):
         name: str = "",
         after: tuple[int, str, str] | None = None,
         limit: int = 1_000,
+        within: Within | None = None,
     ) -> list[QueueQuarter]:
         """Quarters of an hour by (starts_at, pbx, queue)."""
         ...
@@ -78,6 +81,7 @@ class History(Protocol):
         name: str = "",
         after: tuple[int, str, str] | None = None,
         limit: int = 1_000,
+        within: Within | None = None,
     ) -> list[AgentQuarter]:
         """Quarters of an hour by (starts_at, pbx, agent)."""
         ...

@@ -31,6 +31,7 @@ def published() -> dict[str, dict[str, Any]]:
         state=nobody,
         audit=nobody,
         profiles=nobody,
+        accounts=nobody,
         clock=lambda: 0.0,
     )
     return {

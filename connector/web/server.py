@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from connector.config import HttpSettings
-from connector.web.guard import guard
+from connector.web.auth.accounts import Accounts
+from connector.web.auth.guard import guard
+from connector.web.auth.sso import SingleSignOn
 from connector.web.push.socket import LiveSocket
 from connector.web.rest.api import Api
 from connector.web.rest.problems import as_problems
@@ -32,8 +34,12 @@ STATIC = Path(__file__).parent / "static"
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; worker-src 'self'; media-src 'self' blob:; "
+        "manifest-src 'self'; font-src 'self'"
     ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -43,15 +49,39 @@ class PortTaken(Exception):
     """The HTTP port cannot be bound; the message names the setting."""
 
 
+class BadCertificate(Exception):
+    """http.tls_certificate or http.tls_key cannot be used; the message says why."""
+
+
+def tls_of(settings: HttpSettings) -> ssl.SSLContext | None:
+    """TLS as the settings say, 1.2 or newer; None for none.
+
+    Raises:
+        BadCertificate: Certificate or key cannot be used.
+    """
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        raise BadCertificate(
+            f"http.tls_certificate {settings.tls_certificate} with http.tls_key {settings.tls_key}: {error}"
+        ) from None
+    return context
+
+
 class Web:
     """Serves what the parts below know. It asks them at each request and keeps nothing.
 
     Args:
         settings: Where to listen.
         registry: The metrics.
-        state: The live state as plain values.
         not_ready: What is missing, a sentence each; empty when everything is there.
-        api: The API; None serves the state alone.
+        accounts: Who may come in.
+        api: The API; None for the pages alone.
+        sso: Single sign-on, if there is one.
         live: The live connection, if there is one.
     """
 
@@ -60,23 +90,25 @@ class Web:
         *,
         settings: HttpSettings,
         registry: CollectorRegistry,
-        state: Callable[[], dict[str, Any]],
         not_ready: Callable[[], list[str]],
+        accounts: Accounts,
         api: Api | None = None,
+        sso: SingleSignOn | None = None,
         live: LiveSocket | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
-        self._state = state
         self._not_ready = not_ready
+        self._accounts = accounts
         self._api = api
+        self._sso = sso
         self._live = live
 
     @property
     def url(self) -> str:
         """Where the page is."""
-        host = self._settings.host
-        return f"http://[{host}]:{self._settings.port}/" if ":" in host else f"http://{host}:{self._settings.port}/"
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"{'https' if self._settings.tls_certificate else 'http'}://{host}:{self._settings.port}/"
 
     async def run(self, started: asyncio.Event) -> None:
         """Serves until cancelled.
@@ -86,12 +118,14 @@ class Web:
 
         Raises:
             PortTaken: The address cannot be bound.
+            BadCertificate: The certificate or its key cannot be used.
         """
+        tls = tls_of(self._settings)
         runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
             try:
-                await web.TCPSite(runner, self._settings.host, self._settings.port).start()
+                await web.TCPSite(runner, self._settings.host, self._settings.port, ssl_context=tls).start()
             except OSError as error:
                 raise PortTaken(
                     f"cannot listen on {self._settings.host}:{self._settings.port}: {error.strerror}; "
@@ -106,7 +140,8 @@ class Web:
     def application(self) -> web.Application:
         """All routes, behind the guard."""
         application = web.Application(
-            middlewares=[_with_headers, as_problems, guard(self._settings)], client_max_size=BODY_MAX_BYTES
+            middlewares=[_with_headers, as_problems, guard(self._settings, self._accounts)],
+            client_max_size=BODY_MAX_BYTES,
         )
         application.router.add_get("/", self._page)
         application.router.add_static("/static", STATIC)
@@ -115,8 +150,8 @@ class Web:
         application.router.add_get("/readyz", self._readyz)
         if self._api is not None:
             self._api.add_to(application.router)
-        else:
-            application.router.add_get("/api/v1/state", self._live_state)
+        if self._sso is not None:
+            self._sso.add_to(application.router)
         if self._live is not None:
             self._live.add_to(application)
         return application
@@ -136,10 +171,6 @@ class Web:
         if missing:
             return web.json_response({"status": "not ready", "missing": missing}, status=503)
         return web.json_response({"status": "ready"})
-
-    async def _live_state(self, _request: web.Request) -> web.Response:
-        body = msgspec.json.encode(self._state())
-        return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 @web.middleware

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 
 from connector.asterisk.pbx_facts import RtpRange
 from connector.check import manager, own
@@ -206,7 +205,7 @@ def test_the_http_port() -> None:
             own.check_http(HttpSettings(port=taken.getsockname()[1]), running, findings)
             assert only(findings) == (level, Cause.HTTP_PORT)
     findings = Findings()
-    own.check_http(HttpSettings(token=SecretStr("t" * 16), host="192.0.2.1"), False, findings)
+    own.check_http(HttpSettings(plain=True, host="192.0.2.1"), False, findings)
     assert only(findings) == (Level.ERROR, Cause.HTTP_PORT)
     assert "address of this machine" in findings[0].text
 
@@ -249,7 +248,7 @@ async def test_a_connector_is_known_by_its_health(body: str, status: int, expect
         await site.start()
         port = runner.addresses[0][1]
         assert await own.connector_runs(HttpSettings(port=port)) is expected
-        assert await own.connector_runs(HttpSettings(token=SecretStr("t" * 16), host="0.0.0.0", port=port)) is expected
+        assert await own.connector_runs(HttpSettings(plain=True, host="0.0.0.0", port=port)) is expected
     finally:
         await runner.cleanup()
     assert await own.connector_runs(HttpSettings(port=unused_port())) is False

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -56,3 +57,16 @@ def test_libraries_write_the_same_form_and_panoramisk_nothing_at_all(output: io.
 def test_the_level_is_obeyed(output: io.StringIO) -> None:
     structlog.get_logger().debug("noise")
     assert output.getvalue() == ""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_shows_no_values_of_variables(output: io.StringIO, form: Literal["json", "console"]) -> None:
+    logs.configure(LogSettings(format=form), output)
+    password = "".join(["hun", "ter2"])
+    try:
+        raise RuntimeError("a defect of ours")
+    except RuntimeError:
+        structlog.get_logger().exception("request_failed")
+    assert password
+    assert "a defect of ours" in output.getvalue()
+    assert "hunter2" not in output.getvalue()

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "connector"
 FLOORS = [
     ["__main__"],
     ["cli"],
+    ["cli_accounts"],
     ["demo"],
     ["check", "serve"],
     ["app"],
@@ -25,6 +26,7 @@ FLOORS = [
     ["store"],
     ["bus"],
     ["records"],
+    ["access"],
     ["events"],
     ["telephony"],
     ["logs", "systemd"],

@@ -18,6 +18,7 @@ from aiohttp.test_utils import unused_port
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
+from connector.access.rights import Role, TokenScope
 from connector.events import (
     Caller,
     CallerJoined,
@@ -171,11 +172,12 @@ async def test_the_screen_follows_and_greys_out(make_site: MakeSite) -> None:  #
 
 
 async def test_a_wrong_token_is_said(make_site: MakeSite) -> None:  # noqa: F811
-    site = await make_site(token="0123456789abcdef")
+    site = await make_site(anonymous="")
+    token = (await site.token(Role.VIEWER, TokenScope.READ))["Authorization"].removeprefix("Bearer ")
     wrong = Top(Feed(site.url, "wrong", Subscribe(), random=Random(1), clock=time.time))
     async with wrong.run_test() as pilot:
-        await seen(wrong, pilot, lambda: "answered 401: give the token" in line(wrong))
-    right = Top(Feed(site.url, "0123456789abcdef", Subscribe(), random=Random(1), clock=time.time))
+        await seen(wrong, pilot, lambda: "answered 401: give a token" in line(wrong))
+    right = Top(Feed(site.url, token, Subscribe(), random=Random(1), clock=time.time))
     async with right.run_test() as pilot:
         await seen(right, pilot, lambda: line(right).startswith("live"))
 

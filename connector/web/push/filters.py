@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from connector.web.happenings import AnyHappening
+from connector.access.sight import ALL, Sight
+from connector.web.happenings import AnyHappening, CalledData, CallerId, JoinedData
+from connector.web.ports import Live
 from connector.web.push.messages import (
     AgentItem,
     CallerItem,
@@ -18,6 +20,7 @@ from connector.web.push.messages import (
     Subscribe,
     TrunkItem,
 )
+from connector.web.scope import sees_call, shown_agent, shown_caller
 
 
 def _set(names: tuple[str, ...] | None) -> frozenset[str] | None:
@@ -32,16 +35,46 @@ class Filter:
     queues: frozenset[str] | None = None
     agents: frozenset[str] | None = None
     events: frozenset[str] = frozenset()
+    sight: Sight = ALL
 
     @classmethod
-    def of(cls, subscribe: Subscribe) -> Filter:
-        """The filter that a viewer asks for."""
-        return cls(_set(subscribe.pbx), _set(subscribe.queues), _set(subscribe.agents), frozenset(subscribe.events))
+    def of(cls, subscribe: Subscribe, sight: Sight = ALL) -> Filter:
+        """The filter that a viewer asks for, within what they may see."""
+        return cls(
+            _set(subscribe.pbx), _set(subscribe.queues), _set(subscribe.agents), frozenset(subscribe.events), sight
+        )
 
     def digest(self) -> str:
         """Short name of the filter, the same for equal ones."""
         parts = [None if part is None else sorted(part) for part in (self.pbx, self.queues, self.agents, self.events)]
-        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+        return hashlib.sha256(msgspec.json.encode([*parts, self.sight.digest()])).hexdigest()[:16]
+
+    def show(self, item: Item | None, live: Live) -> Item | None:
+        """An item as the viewer sees it; None if they do not."""
+        if item is None or not self.lets_item(item):
+            return None
+        sight = self.sight
+        match item:
+            case CallerItem() if not sight.numbers:
+                return shown_caller(sight, item)
+            case AgentItem() if not sight.whole:
+                state = live.states().get(item.pbx)
+                call = state.calls.get(item.call) if state is not None else None
+                return shown_agent(
+                    sight, item, state is not None and call is not None and sees_call(sight, state, call)
+                )
+        return item
+
+    def tell(self, happening: AnyHappening) -> AnyHappening | None:
+        """What happened as the viewer is told; None if they are not."""
+        if not self.lets_event(happening):
+            return None
+        if not self.sight.numbers and isinstance(happening.data, CalledData | JoinedData):
+            caller = happening.data.callerId
+            hidden = CallerId(id=self.sight.number(caller.id), name=self.sight.number(caller.name))
+            data = msgspec.structs.replace(happening.data, callerId=hidden)
+            return msgspec.structs.replace(happening, data=data)
+        return happening
 
     def lets_item(self, item: Item) -> bool:
         """Whether the viewer sees the item."""
@@ -50,6 +83,12 @@ class Filter:
         match item:
             case LinkItem() | TrunkItem():
                 return True
+            case QueueItem() | CallerItem() if not self.sight.queue(item.pbx, item.queue):
+                return False
+            case MemberItem() if not self.sight.queue(item.pbx, item.queue):
+                return False
+            case AgentItem() if not self.sight.agent(item.pbx, item.queues, item.teams):
+                return False
             case QueueItem() | CallerItem():
                 return self.queues is None or item.queue in self.queues
             case MemberItem():
@@ -57,9 +96,13 @@ class Filter:
                     self.agents is None or item.agent in self.agents or item.interface in self.agents
                 )
             case AgentItem():
-                return (self.queues is None or not self.queues.isdisjoint(item.queues)) and (
+                return (self.queues is None or any(self._seen_queue(item.pbx, each) for each in item.queues)) and (
                     self.agents is None or item.agent in self.agents or not self.agents.isdisjoint(item.interfaces)
                 )
+
+    def _seen_queue(self, pbx: str, queue: str) -> bool:
+        """Asked for and in scope: a filter must not tell of memberships that are hidden."""
+        return (self.queues is None or queue in self.queues) and self.sight.queue(pbx, queue)
 
     def lets_event(self, happening: AnyHappening) -> bool:
         """Whether the viewer is told what happened."""
@@ -67,6 +110,7 @@ class Filter:
             str(happening.__struct_config__.tag) in self.events
             and (self.pbx is None or happening.pbx in self.pbx)
             and (self.queues is None or happening.queue in self.queues)
+            and self.sight.queue(happening.pbx, happening.queue)
             and (
                 self.agents is None
                 or any(to.agent in self.agents or to.interface in self.agents for to in happening.recipients)

@@ -114,8 +114,9 @@ class Group:
         """Everything, as it was at the last tick."""
         sequence = self.hub.sequence
         if self._snapshot is None or self._snapshot[0] != sequence:
-            lets = self.filter.lets_item
-            items = tuple(item for item in self.hub.shelf.items.values() if lets(item))
+            shelf = self.hub.shelf
+            shown = (self.filter.show(item, shelf.live) for item in shelf.items.values())
+            items = tuple(item for item in shown if item is not None)
             message = Snapshot(epoch=self.epoch, sequence=sequence, at=self.hub.clock(), items=items)
             self._snapshot = (sequence, encode(message))
         return self._snapshot[1]
@@ -128,15 +129,17 @@ class Group:
         self, after: int, changed: Iterable[Changed], events: Iterable[AnyHappening], *, even_empty: bool = False
     ) -> bytes | None:
         """What of a change these viewers see; None if nothing, unless that is to be said too."""
-        lets = self.filter.lets_item
+        live = self.hub.shelf.live
         shown: list[Item] = []
         removed: list[Removed] = []
         for each in changed:
-            if each.new is not None and lets(each.new):
-                shown.append(each.new)
-            elif each.old is not None and lets(each.old):
+            if (new := self.filter.show(each.new, live)) is not None:
+                shown.append(new)
+            elif each.old is not None and self.filter.lets_item(each.old):
                 removed.append(Removed(kind=str(each.old.__struct_config__.tag), id=each.old.id))
-        told = tuple(each for each in events if self.filter.lets_event(each)) if self.filter.events else ()
+        told: tuple[AnyHappening, ...] = ()
+        if self.filter.events:
+            told = tuple(happening for event in events if (happening := self.filter.tell(event)) is not None)
         if not (shown or removed or told or even_empty):
             return None
         return encode(

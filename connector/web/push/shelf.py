@@ -64,11 +64,12 @@ class Shelf:
 
     Attributes:
         items: By kind and id.
+        live: The live state.
     """
 
     def __init__(self, live: Live) -> None:
         self.items: dict[Key, Item] = {}
-        self._live = live
+        self.live = live
         self._parts: dict[tuple[str, str, str], set[str]] = {}
         """Ids by kind, PBX and queue, so that what is gone is found."""
         self._touched = _Touched(pbxs=set(live.states()))
@@ -98,7 +99,7 @@ class Shelf:
 
     def touch_all(self) -> None:
         """Marks everything."""
-        self._touched.pbxs.update(self._live.states())
+        self._touched.pbxs.update(self.live.states())
 
     def refresh(self, changed: list[Changed]) -> Iterator[None]:
         """Makes what was touched anew, a step at each `next`; what is touched meanwhile is for the next time.
@@ -107,7 +108,7 @@ class Shelf:
             changed: Gets what differs.
         """
         touched, self._touched = self._touched, _Touched()
-        states = self._live.states()
+        states = self.live.states()
         for pbx in sorted(touched.pbxs & states.keys()):
             yield from self._pbx(states[pbx], changed)
         for pbx, trunk in sorted(touched.trunks):
@@ -134,13 +135,13 @@ class Shelf:
             self._touched.agents.add((pbx, shown.agent))
 
     def _agent_id(self, pbx: str, member: Member) -> str:
-        state = self._live.states().get(pbx)
+        state = self.live.states().get(pbx)
         return member.interface if state is None else state.directory.agent_id(member)
 
     def _trunks(self, pbx: str) -> set[str]:
         """Those on the shelf, and those that are to be."""
         shown = {id_.partition("/")[2] for id_ in self._parts.get(("trunk", pbx, ""), ())}
-        state = self._live.states().get(pbx)
+        state = self.live.states().get(pbx)
         return shown if state is None else shown | state.trunks.keys()
 
     # -- making -------------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ class Shelf:
 
     def _agent(self, state: PbxState, name: str, changed: list[Changed]) -> None:
         agent = state.agents.get(name)
-        item = None if agent is None else _agent(state.pbx, agent)
+        item = None if agent is None else _agent(state, agent)
         self._put("agent", state.pbx, "", f"{state.pbx}/{name}", item, changed)
 
     def _trunk(self, state: PbxState, name: str, changed: list[Changed]) -> None:
@@ -234,5 +235,5 @@ def _member(state: PbxState, queue: str, interface: str) -> MemberItem | None:
     return MemberItem(id=f"{state.pbx}/{queue}/{interface}", **member_fields(state, queue, member))
 
 
-def _agent(pbx: str, agent: Agent) -> AgentItem:
-    return AgentItem(id=f"{pbx}/{agent.id}", **agent_fields(pbx, agent))
+def _agent(state: PbxState, agent: Agent) -> AgentItem:
+    return AgentItem(id=f"{state.pbx}/{agent.id}", **agent_fields(state, agent))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
 import structlog
 from aiohttp import web
 
-from connector.web.guard import BEARER_SUBPROTOCOL
+from connector.access.rights import Right
+from connector.web.auth.guard import BEARER_SUBPROTOCOL
+from connector.web.auth.identity import Who, who
 from connector.web.push.filters import Filter
 from connector.web.push.hub import Feed, Hub, encode
 from connector.web.push.messages import Fault, Subscribe
@@ -20,6 +23,8 @@ log = structlog.get_logger()
 
 PATH = "/api/v1/live"
 SUBPROTOCOL = "connector.v1"
+ACCESS_CHANGED = 4401
+"""Close code: the session ended, or the account has other rights now."""
 
 _subscribe = msgspec.json.Decoder(Subscribe)
 
@@ -29,6 +34,7 @@ class LiveSocket:
 
     Args:
         hub: What they see.
+        still: Whether somebody may still do what they could when they came.
         max_viewers: More are turned away.
         heartbeat_s: How often something is said when nothing changes.
         subscribe_s: How long a viewer may take to say what it wants to see.
@@ -38,6 +44,7 @@ class LiveSocket:
     def __init__(
         self,
         hub: Hub,
+        still: Callable[[Who], bool],
         *,
         max_viewers: int = 200,
         heartbeat_s: float = 5.0,
@@ -45,6 +52,7 @@ class LiveSocket:
         send_s: float = 30.0,
     ) -> None:
         self._hub = hub
+        self._still = still
         self._max_viewers = max_viewers
         self._heartbeat_s = heartbeat_s
         self._subscribe_s = subscribe_s
@@ -57,7 +65,9 @@ class LiveSocket:
         application.on_shutdown.append(self._close)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Serves one viewer until it leaves."""
+        """Serves one viewer until it leaves, or may no longer see what it could."""
+        viewer = who(request)
+        viewer.need(Right.SEE)
         if not web.WebSocketResponse().can_prepare(request).ok:
             raise Refused(
                 426,
@@ -79,12 +89,12 @@ class LiveSocket:
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await self._serve(socket)
+            await self._serve(socket, viewer)
         finally:
             self._sockets.discard(socket)
         return socket
 
-    async def _serve(self, socket: web.WebSocketResponse) -> None:
+    async def _serve(self, socket: web.WebSocketResponse, viewer: Who) -> None:
         feed: Feed | None = None
         writer: asyncio.Task[None] | None = None
         try:
@@ -98,8 +108,8 @@ class LiveSocket:
                     self._hub.detach(feed)
                 if writer is not None:
                     await _end(writer)
-                feed = self._hub.attach(Filter.of(wanted), wanted.resume)
-                writer = asyncio.create_task(self._write(socket, feed), name="viewer-writer")
+                feed = self._hub.attach(Filter.of(wanted, viewer.known.sight), wanted.resume)
+                writer = asyncio.create_task(self._write(socket, feed, viewer), name="viewer-writer")
         except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
             await self._refuse(socket, f"The message is not as described: {error}.")
         except TimeoutError:
@@ -110,7 +120,7 @@ class LiveSocket:
             if writer is not None:
                 await _end(writer)
 
-    async def _write(self, socket: web.WebSocketResponse, feed: Feed) -> None:
+    async def _write(self, socket: web.WebSocketResponse, feed: Feed, viewer: Who) -> None:
         try:
             while not socket.closed:
                 message = feed.take()
@@ -121,6 +131,9 @@ class LiveSocket:
                         continue
                     except TimeoutError:
                         message = feed.group.heartbeat()
+                if not self._still(viewer):
+                    await socket.close(code=ACCESS_CHANGED, message=b"log in again")
+                    return
                 async with asyncio.timeout(self._send_s):
                     await socket.send_frame(message, aiohttp.WSMsgType.TEXT)
         except TimeoutError:

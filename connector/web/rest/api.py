@@ -10,8 +10,10 @@ from aiohttp import web
 
 from connector.streams.book import ProfileBook
 from connector.web.audit import Audit
+from connector.web.auth.accounts import Accounts
 from connector.web.hooks.webhooks import Webhooks
 from connector.web.ports import Directory, Figures, History, Live, Probes
+from connector.web.rest.accounts import AccountsApi
 from connector.web.rest.audit import AuditApi
 from connector.web.rest.directory import DirectoryApi
 from connector.web.rest.endpoint import PREFIX, add_to
@@ -21,6 +23,7 @@ from connector.web.rest.live import LiveApi
 from connector.web.rest.openapi import document
 from connector.web.rest.probes import ProbesApi
 from connector.web.rest.profiles import ProfilesApi
+from connector.web.rest.session import SessionApi
 from connector.web.rest.state import StateApi
 from connector.web.rest.webhooks import WebhooksApi
 
@@ -39,6 +42,8 @@ class Api:
         state: Everything as plain values, see `web.rest.state`.
         audit: Keeps what is done.
         profiles: The profiles.
+        accounts: Who may.
+        sso: Title of the single sign-on; empty for none.
     """
 
     def __init__(
@@ -54,13 +59,17 @@ class Api:
         state: Callable[[], dict[str, Any]],
         audit: Audit,
         profiles: ProfileBook,
+        accounts: Accounts,
+        sso: str = "",
     ) -> None:
         self._audit = audit
         self.endpoints = [
+            *SessionApi(accounts, sso).endpoints(),
+            *AccountsApi(accounts).endpoints(),
             *StateApi(state).endpoints(),
             *LiveApi(live, history, clock).endpoints(),
             *FiguresApi(figures, live, clock).endpoints(),
-            *HistoryApi(history, clock).endpoints(),
+            *HistoryApi(history, live, clock).endpoints(),
             *AuditApi(history, clock).endpoints(),
             *DirectoryApi(directory, live).endpoints(),
             *ProbesApi(probes, live).endpoints(),

@@ -10,7 +10,10 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
-from connector.web.audit import Audit, Who, who
+from connector.access.rights import Right
+from connector.access.sight import Sight
+from connector.web.audit import Audit
+from connector.web.auth.identity import Who, who
 from connector.web.rest.problems import Refused, invalid
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -40,6 +43,11 @@ class Call(Generic[P, Q, B]):
     query: Q
     body: B
     who: Who
+
+    @property
+    def sight(self) -> Sight:
+        """What they see."""
+        return self.who.known.sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,8 @@ class Endpoint:
         query: Those after the question mark.
         body: Of the request; None for none.
         status: Of success.
-        problems: What else can come, besides 400 and 500.
+        problems: What else can come, besides 400, 401, 403 and 500.
+        right: Needed; None where nobody needs to be logged in.
         deed: What the audit says of it; None for what only reads.
     """
 
@@ -104,6 +113,7 @@ class Endpoint:
     body: type[msgspec.Struct] | None = None
     status: int = 200
     problems: tuple[int, ...] = ()
+    right: Right | None = Right.ADMINISTER
     deed: Deed | None = None
 
     async def serve(self, request: web.Request, audit: Audit) -> web.Response:
@@ -114,7 +124,7 @@ class Endpoint:
             body=await self._body(request),
             who=who(request),
         )
-        answer = await (self.handle(call) if self.deed is None else self._audited(self.deed, call, audit))
+        answer = await (self._permitted(call) if self.deed is None else self._audited(self.deed, call, audit))
         headers = dict(NO_STORE)
         if isinstance(answer, Answer):
             headers |= answer.headers
@@ -124,10 +134,15 @@ class Endpoint:
         body = msgspec.json.encode(answer)
         return web.Response(status=self.status, body=body, content_type="application/json", headers=headers)
 
+    async def _permitted(self, call: Call[Any, Any, Any]) -> Any:
+        if self.right is not None:
+            call.who.need(self.right)
+        return await self.handle(call)
+
     async def _audited(self, deed: Deed, call: Call[Any, Any, Any], audit: Audit) -> Any:
         result = "interrupted"
         try:
-            answer = await self.handle(call)
+            answer = await self._permitted(call)
             result = deed.result(answer)
         except Refused as refused:
             result = refused.kind

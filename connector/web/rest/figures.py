@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from connector.access.rights import Right
+from connector.access.sight import Sight
 from connector.acd.model import PbxState
 from connector.records import AgentState
 from connector.web.ports import Figures, Live
@@ -15,6 +17,7 @@ from connector.web.rest.endpoint import Call, Endpoint, Nothing
 from connector.web.rest.fields import Limit, NameCursor, Text
 from connector.web.rest.live import AgentPath, QueuePath, page_of, state_of, states_of
 from connector.web.rest.problems import not_found
+from connector.web.scope import sees_agent, sees_call
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -202,13 +205,13 @@ class FiguresApi:
         """What it serves."""
         return [
             Endpoint("GET", "/figures/queues", "list_queue_figures", "Figures of queues", "figures", self._queues,
-                     QueueFiguresList, query=FiguresQuery, problems=(404,)),
+                     QueueFiguresList, query=FiguresQuery, problems=(404,), right=Right.SEE),
             Endpoint("GET", "/figures/queues/{pbx}/{queue}", "get_queue_figures", "Figures of a queue", "figures",
-                     self._queue, OfQueue, parameters=QueuePath, problems=(404,)),
+                     self._queue, OfQueue, parameters=QueuePath, problems=(404,), right=Right.SEE),
             Endpoint("GET", "/figures/agents", "list_agent_figures", "Figures of agents", "figures", self._agents,
-                     AgentFiguresList, query=FiguresQuery, problems=(404,)),
+                     AgentFiguresList, query=FiguresQuery, problems=(404,), right=Right.SEE),
             Endpoint("GET", "/figures/agents/{pbx}/{agent}", "get_agent_figures", "Figures of an agent", "figures",
-                     self._agent, OfAgent, parameters=AgentPath, problems=(404,)),
+                     self._agent, OfAgent, parameters=AgentPath, problems=(404,), right=Right.SEE),
         ]  # fmt: skip
 
     async def _queues(self, call: Call[Nothing, FiguresQuery, None]) -> QueueFiguresList:
@@ -217,6 +220,7 @@ class FiguresApi:
             (f"{state.pbx}/{name}", (state, name))
             for state in states_of(self._live, query.pbx)
             for name in sorted(state.queues)
+            if call.sight.queue(state.pbx, name)
         )
         page, following = page_of(found, query.after, query.limit)
         shown = tuple(self._of_queue(state, name, now) for state, name in page)
@@ -224,7 +228,7 @@ class FiguresApi:
 
     async def _queue(self, call: Call[QueuePath, Nothing, None]) -> OfQueue:
         state = state_of(self._live, call.path.pbx)
-        if call.path.queue not in state.queues:
+        if call.path.queue not in state.queues or not call.sight.queue(state.pbx, call.path.queue):
             raise not_found(f"{state.pbx} has no queue {call.path.queue!r}.", "See /api/v1/queues for those it has.")
         return self._of_queue(state, call.path.queue, self._clock())
 
@@ -234,21 +238,26 @@ class FiguresApi:
             (f"{state.pbx}/{name}", (state, name))
             for state in states_of(self._live, query.pbx)
             for name in sorted(state.agents)
+            if sees_agent(call.sight, state, state.agents[name])
         )
         page, following = page_of(found, query.after, query.limit)
-        shown = tuple(self._of_agent(state, name, now) for state, name in page)
+        shown = tuple(self._of_agent(call.sight, state, name, now) for state, name in page)
         return AgentFiguresList(at=now, agents=shown, next=following)
 
     async def _agent(self, call: Call[AgentPath, Nothing, None]) -> OfAgent:
         state = state_of(self._live, call.path.pbx)
-        if call.path.agent not in state.agents:
+        agent = state.agents.get(call.path.agent)
+        if agent is None or not sees_agent(call.sight, state, agent):
             raise not_found(f"{state.pbx} has no agent {call.path.agent!r}.", "See /api/v1/agents for those it has.")
-        return self._of_agent(state, call.path.agent, self._clock())
+        return self._of_agent(call.sight, state, call.path.agent, self._clock())
 
     def _of_queue(self, state: PbxState, name: str, now: float) -> OfQueue:
         figures: dict[str, Any] = self._figures[state.pbx].view_queue(state, name, now)
         return OfQueue(pbx=state.pbx, queue=name, figures=msgspec.convert(figures, QueueFigures))
 
-    def _of_agent(self, state: PbxState, name: str, now: float) -> OfAgent:
-        figures: dict[str, Any] = self._figures[state.pbx].view_agent(state, name, now)
-        return OfAgent(pbx=state.pbx, agent=name, figures=msgspec.convert(figures, AgentFigures))
+    def _of_agent(self, sight: Sight, state: PbxState, name: str, now: float) -> OfAgent:
+        figures = msgspec.convert(self._figures[state.pbx].view_agent(state, name, now), AgentFigures)
+        call = state.calls.get(figures.now.linkedid)
+        if figures.now.linkedid and (call is None or not sees_call(sight, state, call)):
+            figures = msgspec.structs.replace(figures, now=msgspec.structs.replace(figures.now, linkedid=""))
+        return OfAgent(pbx=state.pbx, agent=name, figures=figures)

@@ -9,14 +9,18 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy.exc import SQLAlchemyError
 
+from connector.access.rights import Right
+from connector.access.sight import Sight
 from connector.events import Outcome
 from connector.records import AuditRecord, CallRecord, Direction
 from connector.store.database import why
-from connector.web.ports import History
+from connector.store.within import Within
+from connector.web.ports import History, Live
 from connector.web.rest.endpoint import Call, Endpoint, Nothing
 from connector.web.rest.fields import CallCursor, Limit, Text, Time
 from connector.web.rest.problems import Refused
 from connector.web.rest.shapes import AgentReport, CallPage, FinishedCall, QueueReport
+from connector.web.scope import own_agents, seen_agents, shown_finished
 
 T = TypeVar("T")
 
@@ -64,27 +68,37 @@ class HistoryApi:
 
     Args:
         history: What is kept.
+        live: Knows who is an agent of which queues and teams.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, history: History, clock: Callable[[], float]) -> None:
+    def __init__(self, history: History, live: Live, clock: Callable[[], float]) -> None:
         self._history = history
+        self._live = live
         self._clock = clock
 
     def endpoints(self) -> list[Endpoint]:
         """What it serves."""
         return [
             Endpoint("GET", "/history/calls", "list_finished_calls", "Calls that ended, the latest first", "history",
-                     self._calls, CallPage, query=HistoryQuery, problems=(503,)),
+                     self._calls, CallPage, query=HistoryQuery, problems=(503,), right=Right.SEE),
             Endpoint("GET", "/reports/queues", "report_queues", "Queues by quarter of an hour", "reports",
-                     self._queues, QueueReport, query=IntervalsQuery, problems=(503,)),
+                     self._queues, QueueReport, query=IntervalsQuery, problems=(503,), right=Right.SEE),
             Endpoint("GET", "/reports/agents", "report_agents", "Agents by quarter of an hour", "reports",
-                     self._agents, AgentReport, query=IntervalsQuery, problems=(503,)),
+                     self._agents, AgentReport, query=IntervalsQuery, problems=(503,), right=Right.SEE),
         ]  # fmt: skip
 
     async def _calls(self, call: Call[Nothing, HistoryQuery, None]) -> CallPage:
-        query = call.query
+        query, sight = call.query, call.sight
         since, until = self._span(query.since, query.until)
+        if query.number and not sight.numbers:
+            raise Refused(
+                403,
+                "forbidden",
+                "Numbers are masked for you, so calls cannot be looked up by one.",
+                remedy="Ask somebody who sees numbers.",
+            )
+        own = own_agents(sight, self._live.states().values())
         found = await available(
             self._history.calls(
                 pbx=query.pbx,
@@ -97,24 +111,26 @@ class HistoryApi:
                 direction=query.direction or "",
                 before=before(query.after),
                 limit=query.limit + 1,
+                within=_within(sight, own),
             )
         )
         page = found[: query.limit]
         return CallPage(
-            calls=tuple(finished_call(record) for record in page),
+            calls=tuple(shown_finished(sight, finished_call(record), own) for record in page),
             next=cursor(page[-1]) if len(found) > query.limit else "",
         )
 
     async def _queues(self, call: Call[Nothing, IntervalsQuery, None]) -> QueueReport:
         query = call.query
-        found = await available(self._history.queue_quarters(**self._quarters(query)))
+        found = await available(self._history.queue_quarters(**self._quarters(query), within=_within(call.sight, ())))
         page = found[: query.limit]
         last = page[-1] if len(found) > query.limit else None
         return QueueReport(intervals=tuple(page), next=f"{last.starts_at}/{last.pbx}/{last.queue}" if last else "")
 
     async def _agents(self, call: Call[Nothing, IntervalsQuery, None]) -> AgentReport:
         query = call.query
-        found = await available(self._history.agent_quarters(**self._quarters(query)))
+        within = _within(call.sight, seen_agents(call.sight, self._live.states().values()))
+        found = await available(self._history.agent_quarters(**self._quarters(query), within=within))
         page = found[: query.limit]
         last = page[-1] if len(found) > query.limit else None
         return AgentReport(intervals=tuple(page), next=f"{last.starts_at}/{last.pbx}/{last.agent}" if last else "")
@@ -136,6 +152,10 @@ class HistoryApi:
 
     def _span(self, since: float | None, until: float | None) -> tuple[float, float]:
         return span(since, until, self._clock())
+
+
+def _within(sight: Sight, agents: tuple[str, ...]) -> Within | None:
+    return None if sight.queues is None else Within(tuple(sorted(sight.queues)), agents)
 
 
 def span(since: float | None, until: float | None, now: float) -> tuple[float, float]:

@@ -14,14 +14,15 @@ _REFERENCE = "#/components/schemas/{name}"
 
 _REASONS = {
     400: "The request is not as described here.",
-    401: "The token is missing or wrong.",
-    403: "The request comes from a web page that may not use the API.",
+    401: "Nobody is logged in, or the token is wrong.",
+    403: "There is no right to it, or the request comes from a web page that may not use the API.",
     404: "There is no such thing.",
     409: "It contradicts what is there.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "It has the described shape, and what it says cannot be used.",
     500: "The connector failed.",
+    429: "Too many tries.",
     503: "What is needed for the answer cannot be reached.",
 }
 
@@ -54,12 +55,24 @@ def document(endpoints: list[Endpoint]) -> dict[str, Any]:
             "description": "Queues, agents, calls and figures of the PBXs. Times are seconds since the epoch, "
             "durations seconds. Ids in a path are percent-encoded, a slash as %2F.",
         },
-        "security": [{}, {"bearer": []}],
+        "security": [{"bearer": []}, {"session": [], "csrf": []}],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "Needed if http.token is set."}
+                "bearer": {"type": "http", "scheme": "bearer", "description": "A token of an account."},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "connector",
+                    "description": "Set by POST /session; by TLS it is called __Host-connector.",
+                },
+                "csrf": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-CSRF-Token",
+                    "description": "What GET /session says as csrf; with the cookie, for whatever acts.",
+                },
             },
         },
     }
@@ -81,6 +94,10 @@ def _operation(endpoint: Endpoint, named: dict[int, dict[str, Any]]) -> dict[str
         "parameters": [*_parameters(endpoint.parameters, "path"), *_parameters(endpoint.query, "query")],
         "responses": responses,
     }
+    if endpoint.right is None:
+        operation["security"] = []
+    else:
+        operation["x-right"] = endpoint.right.value
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": True,

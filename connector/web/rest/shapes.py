@@ -123,6 +123,7 @@ class AgentView(Shape, frozen=True):
 
     Attributes:
         agent: Id in the directory; the interface of one who is not in it.
+        teams: Of the directory.
         state: What they do.
         reason: Of the pause.
         since: When that began; 0 if it is not known.
@@ -134,6 +135,7 @@ class AgentView(Shape, frozen=True):
     pbx: str
     agent: str
     name: str
+    teams: tuple[str, ...]
     state: AgentState
     reason: str
     since: float

@@ -124,12 +124,14 @@ def queue_whole(state: PbxState, name: str, queue: Queue) -> QueueWhole:
     )
 
 
-def agent_fields(pbx: str, agent: Agent) -> dict[str, Any]:
+def agent_fields(state: PbxState, agent: Agent) -> dict[str, Any]:
     """One person over all queues, as fields of `AgentView`."""
+    person = state.directory.people.get(agent.id)
     return {
-        "pbx": pbx,
+        "pbx": state.pbx,
         "agent": agent.id,
         "name": agent.name,
+        "teams": () if person is None else person.teams,
         "state": agent.state,
         "reason": agent.reason,
         "since": agent.since,
@@ -139,9 +141,9 @@ def agent_fields(pbx: str, agent: Agent) -> dict[str, Any]:
     }
 
 
-def agent_view(pbx: str, agent: Agent) -> AgentView:
+def agent_view(state: PbxState, agent: Agent) -> AgentView:
     """One person over all queues."""
-    return AgentView(**agent_fields(pbx, agent))
+    return AgentView(**agent_fields(state, agent))
 
 
 def trunk_fields(pbx: str, trunk: Line) -> dict[str, Any]:

@@ -4,12 +4,6 @@
 
 const PERIOD_MS = 1000;
 const STALE_AFTER_MS = 3500;
-// With http.token set, the page is opened once as /#token=...; a fragment is not sent to any server.
-const offered = new URLSearchParams(location.hash.slice(1)).get("token");
-if (offered) {
-  sessionStorage.setItem("token", offered);
-  history.replaceState(null, "", location.pathname);
-}
 let shownAt = 0;
 let refused = false;
 
@@ -107,10 +101,9 @@ function pbx(name, view, now) {
 
 async function refresh() {
   try {
-    const token = sessionStorage.getItem("token");
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
-    const answer = await fetch("/api/v1/state", { cache: "no-store", headers });
+    const answer = await fetch("/api/v1/state", { cache: "no-store" });
     refused = answer.status === 401;
+    document.getElementById("login").hidden = !refused;
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const state = await answer.json();
     const live = document.getElementById("live");
@@ -128,11 +121,22 @@ function freshness() {
   const line = document.getElementById("freshness");
   line.className = stale ? "bad" : "";
   if (!stale) line.textContent = "live";
-  else if (refused) line.textContent = "a token is needed: open this page as /#token=…";
+  else if (refused) line.textContent = "log in as an administrator";
   else line.textContent = shownAt
     ? `no answer since ${new Date(shownAt).toLocaleTimeString()}: these numbers are old`
     : "no answer yet";
 }
+
+document.getElementById("login").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const fields = new FormData(event.target);
+  const body = JSON.stringify({ name: fields.get("name"), password: fields.get("password") });
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch("/api/v1/session", { method: "POST", headers, body });
+  event.target.reset();
+  if (!answer.ok) document.getElementById("freshness").textContent = (await answer.json()).detail;
+  else await refresh();
+});
 
 refresh();
 setInterval(refresh, PERIOD_MS);

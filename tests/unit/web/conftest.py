@@ -34,7 +34,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def make_site(empty_database: Path, tmp_path: Path) -> AsyncIterator[MakeSite]:
-    """Starts servers with settings of the test's own; ends them."""
+    """Starts servers with settings of the test's own, that need no log-in unless these say so; ends them."""
     open_sites: list[Site] = []
 
     async def make(
@@ -46,7 +46,9 @@ async def make_site(empty_database: Path, tmp_path: Path) -> AsyncIterator[MakeS
     ) -> Site:
         database = tmp_path / f"{len(open_sites)}.sqlite"
         shutil.copy(empty_database, database)
-        site = Site(HttpSettings(**http), pbxs or Pbxs(), database, agents=agents, hooks=hooks)
+        site = Site(
+            HttpSettings(**{"anonymous": "admin", **http}), pbxs or Pbxs(), database, agents=agents, hooks=hooks
+        )
         await site.__aenter__()
         open_sites.append(site)
         return site

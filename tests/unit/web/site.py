@@ -13,6 +13,8 @@ from typing import Any
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
+from connector.access.accounts import Account, new_token
+from connector.access.rights import Role, TokenScope
 from connector.acd.apply import apply
 from connector.acd.figures import Figures
 from connector.acd.model import PbxState
@@ -23,6 +25,7 @@ from connector.config_people import AgentSettings
 from connector.config_profiles import ProfileSettings
 from connector.events import AnyEvent, Event
 from connector.records import AuditRecord, Record
+from connector.store.accounts import KeptAccounts
 from connector.store.aggregates import Aggregates, Target
 from connector.store.database import Database
 from connector.store.directory import KeptDirectory
@@ -31,6 +34,7 @@ from connector.store.profiles import KeptProfiles
 from connector.store.queries import History
 from connector.streams.book import ProfileBook
 from connector.web.audit import Audit
+from connector.web.auth.build import accounts_of, sso_of
 from connector.web.directory import WholeDirectory
 from connector.web.happenings import AnyHappening, Happenings
 from connector.web.hooks.webhooks import Webhooks
@@ -95,6 +99,8 @@ class Site:
         self.now = 1_800_000_000.0
         self.pbxs = pbxs
         self.database = Database(f"sqlite:///{database}")
+        self.kept_accounts = KeptAccounts(self.database)
+        self.accounts = accounts_of(http, self.kept_accounts, clock=self.clock, monotonic=lambda: self.now)
         self.figures = {name: Figures(name) for name in pbxs.states()}
         self.deeds: list[AuditRecord] = []
         self.directories: list[Sequence[Person]] = []
@@ -113,7 +119,7 @@ class Site:
         self.happenings = Happenings(states=pbxs.states, tell=self._tell)
         pbxs.listeners += [each.take for each in self.figures.values()]
         pbxs.listeners += [self.hub.on_item, self.happenings.on_item]
-        self.socket = LiveSocket(self.hub, heartbeat_s=0.05, subscribe_s=0.2, send_s=0.5)
+        self.socket = LiveSocket(self.hub, self.accounts.still, heartbeat_s=0.05, subscribe_s=0.2, send_s=0.5)
 
         def state() -> dict[str, Any]:
             return {"at": self.now, "pbx": {}, "media": {"tick_late_ms": 0.0, "totals": {}}}
@@ -134,16 +140,28 @@ class Site:
             clock=self.clock,
             audit=Audit(self.deeds.append, clock=self.clock),
             profiles=self.book,
+            accounts=self.accounts,
+            sso=http.oidc.title if http.oidc.issuer else "",
         )
         self.web = Web(
             settings=http,
             registry=CollectorRegistry(),
-            state=state,
             not_ready=list,
+            accounts=self.accounts,
+            sso=sso_of(http, self.accounts, Audit(self.deeds.append, clock=self.clock), monotonic=time.monotonic),
             api=self.api,
             live=self.socket,
         )
         self.server = TestServer(self.web.application())
+
+    async def token(self, role: Role, *scopes: TokenScope, **account: Any) -> dict[str, str]:
+        """Headers of a program with a token of an account made for it."""
+        name = f"{role}-{len(self.accounts.known().accounts)}"
+        await self.kept_accounts.add(Account(name=name, role=role, **account))
+        token, text = new_token(name, "test", scopes or tuple(TokenScope), now=self.now, expires_at=None)
+        await self.kept_accounts.add_token(token)
+        await self.accounts.refresh()
+        return {"Authorization": f"Bearer {text}"}
 
     async def keep(self, *records: Record) -> None:
         """Writes history as the connector does."""
@@ -161,6 +179,7 @@ class Site:
         self.webhooks.on_happening(happening)
 
     async def __aenter__(self) -> Site:
+        await self.accounts.refresh()
         await self.server.start_server()
         self._running = {asyncio.create_task(self.hub.run()), asyncio.create_task(self.webhooks.run())}
         return self

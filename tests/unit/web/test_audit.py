@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from connector.access.rights import Role
 from tests.unit.web.conftest import MakeSite
 from tests.unit.web.site import Pbxs, Site
 from tests.unit.web.test_rest import get
@@ -52,13 +53,20 @@ async def test_a_deed_is_kept_whatever_came_of_it(
 
 
 async def test_the_token_is_named_and_never_kept(make_site: MakeSite) -> None:
-    site = await make_site(token="a-long-secret-token")
-    headers = {"Authorization": "Bearer a-long-secret-token"}
+    site = await make_site(anonymous="")
+    headers = await site.token(Role.ADMIN)
     await get(site, "/directory/people", "POST", json={"id": "ben"}, headers=headers)
     await get(site, "/directory/people", "POST", json={"id": "carl"})
     (deed,) = site.deeds
-    assert deed.actor == "token"
-    assert "secret" not in repr(deed)
+    assert deed.actor == "admin-0:test"
+    assert headers["Authorization"].rpartition("_")[2] not in repr(deed)
+
+
+async def test_who_may_not_is_a_deed_too(make_site: MakeSite) -> None:
+    site = await make_site(anonymous="")
+    headers = await site.token(Role.SUPERVISOR, queues=("*",))
+    assert (await get(site, "/directory/people", "POST", json={"id": "ben"}, headers=headers))[0] == 403
+    assert [(deed.actor, deed.result) for deed in site.deeds] == [("supervisor-0:test", "forbidden")]
 
 
 async def test_reading_and_what_is_no_request_of_ours_is_no_deed(make_site: MakeSite) -> None:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 from yarl import URL
 
+from connector.access.rights import Role
 from connector.config_people import AgentSettings
 from connector.events import Endpoint, EndpointsSnapshot, Outcome
 from connector.records import CallRecord, Direction, QueueVisit, TimelineEntry
@@ -329,7 +330,8 @@ async def test_the_published_document_is_the_served_one(make_site: MakeSite) -> 
 @pytest.mark.timeout(240)
 async def test_requests_of_all_kinds_find_the_document_true(make_site: MakeSite, tmp_path: Path) -> None:
     """Schemathesis makes requests from the document, right ones and wrong ones, and holds every answer against it."""
-    site = await make_site(shift())
+    site = await make_site(shift(), anonymous="")
+    headers = await site.token(Role.ADMIN)
     await site.keep(*(call(number, site.now - number - 1) for number in range(5)))
     # 422: a body of the described shape that no schema can tell to be useless, such as the URL of a profile.
     (tmp_path / "schemathesis.toml").write_text(
@@ -339,6 +341,10 @@ async def test_requests_of_all_kinds_find_the_document_true(make_site: MakeSite,
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "schemathesis.cli", "run", f"{site.url}/api/v1/openapi.json"),
+        *("--header", f"Authorization: {headers['Authorization']}"),
+        "--suppress-health-check=filter_too_much",
+        # It would take its own rights away.
+        *(f"--exclude-operation-id={name}" for name in ("change_account", "remove_account")),
         *("--max-examples", "15", "--seed", "1", "--workers", "1", "--generation-database", "none", "--no-color"),
         cwd=tmp_path,
         stdin=asyncio.subprocess.DEVNULL,

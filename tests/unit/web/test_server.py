@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
+from connector.access.rights import Role
 from connector.config import HttpSettings
+from connector.store.accounts import KeptAccounts
+from connector.store.database import Database
+from connector.web.auth.accounts import Accounts
 from connector.web.server import PortTaken, Web
 
 
@@ -24,19 +27,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def nobody() -> Accounts:
+    """Everybody is an administrator, so no database is asked."""
+    return Accounts(
+        KeptAccounts(Database("sqlite://")), clock=time.time, monotonic=time.monotonic, anonymous=Role.ADMIN
+    )
+
+
 class Parts:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.missing: list[str] = []
-        self.state: dict[str, Any] = {"at": 1.5, "pbx": {}}
 
 
 @asynccontextmanager
 async def serving(parts: Parts) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
     web = Web(
-        settings=HttpSettings(port=free_port()),
+        settings=HttpSettings(port=free_port(), anonymous="admin"),
+        accounts=nobody(),
         registry=parts.registry,
-        state=lambda: parts.state,
         not_ready=lambda: parts.missing,
     )
     started = asyncio.Event()
@@ -75,14 +84,6 @@ async def test_metrics_come_in_the_form_that_the_scraper_asks_for(accept: str) -
         assert [(sample.name, sample.value) for sample in samples if sample.name == "seen_total"] == [("seen_total", 3)]
 
 
-async def test_the_state_is_served_fresh_and_as_it_is() -> None:
-    parts = Parts()
-    parts.state = {"at": 2.0, "pbx": {"main": {"queues": [{"name": "<b>ü"}]}}}
-    async with serving(parts) as (session, url), session.get(f"{url}/api/v1/state") as answer:
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert json.loads(await answer.read()) == parts.state
-
-
 @pytest.mark.parametrize("path", ["/", "/static/live.js", "/metrics", "/api/v1/state", "/nothing-here"])
 async def test_every_answer_forbids_foreign_scripts_and_framing(path: str) -> None:
     async with serving(Parts()) as (session, url), session.get(url + path) as answer:
@@ -110,6 +111,6 @@ async def test_a_taken_port_is_named_with_the_setting() -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        web = Web(settings=HttpSettings(port=port), registry=CollectorRegistry(), state=dict, not_ready=list)
+        web = Web(settings=HttpSettings(port=port), registry=CollectorRegistry(), accounts=nobody(), not_ready=list)
         with pytest.raises(PortTaken, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*choose another http\.port"):
             await web.run(asyncio.Event())
