@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections import Counter
@@ -26,12 +27,15 @@ from connector.config_people import queue_settings
 from connector.events import DirectoryChanged, Person
 from connector.live import live_state
 from connector.media.engine import BindFailed, MediaEngine
+from connector.net.credentials import Secrets
+from connector.net.fetch import Fetcher
 from connector.pbx_clients import StartFailed, new_ami, new_ari
 from connector.records import AgentInterval, CallRecord, Published
 from connector.store.database import BadUrl
 from connector.store.service import LiveView, Store
 from connector.streams.admission import Admission, stream_limit
 from connector.streams.book import ProfileBook
+from connector.streams.dialling import Dialler
 from connector.streams.manager import StreamManager
 from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
@@ -102,6 +106,16 @@ class Connector:
         self._bus.handle("history", self.store.on_event)
         self.book = ProfileBook(settings.profile, self.store.profiles, clock=self._clock)
         """The profiles."""
+        self._dialler = Dialler(
+            engine=self._engine,
+            outgoing=settings.outgoing,
+            secrets=Secrets(os.environ, settings.outgoing.secrets_directory),
+            fetcher=Fetcher(max_answer_bytes=settings.outgoing.max_answer_bytes),
+            clock=self._clock,
+            monotonic=time.monotonic,
+            random=self._random,
+            count=self._counters.dialled,
+        )
         self._managers = {name: self._manager(name, pbx, self._links[name]) for name, pbx in settings.pbx.items()}
         self.taps = {name: manager.taps for name, manager in self._managers.items()}
         """For listening to calls that are not the connector's."""
@@ -344,6 +358,7 @@ class Connector:
             book=self.book,
             ari=link.ari,
             engine=self._engine,
+            dialler=self._dialler,
             admission=self._admission,
             view=link,
             counters=self._counters,

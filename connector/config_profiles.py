@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -71,7 +72,7 @@ class AuthSettings(Section):
     username: str = ""
     """For basic."""
     secret: SecretStr = SecretStr("")
-    """Password, token or key. `env:NAME` takes it from the environment, `file:NAME` from a file in
+    """Password, token or key. `env:NAME` is the environment variable CONNECTOR_SECRET_NAME, `file:NAME` a file in
     `outgoing.secrets_directory`."""
 
     @model_validator(mode="after")
@@ -146,7 +147,7 @@ class ProfileSettings(Section):
     """Bound of one attempt: DNS, TCP, TLS and WebSocket handshake."""
     attempts: Annotated[int, Field(ge=1, le=5)] = 3
     """How often a bot that answers 5xx is dialled; one that cannot be reached is tried twice, a 4xx is final."""
-    dial_timeout_ms: Annotated[int, Field(ge=100, le=30_000)] = 1_800
+    dial_timeout_ms: Annotated[int, Field(ge=100, le=30_000)] = 1_500
     """Bound of all attempts together; then the call goes on as `handover.on_failure` says."""
     max_session_minutes: Annotated[int, Field(ge=1, le=1_440)] = 60
     """A longer stream is ended and the call goes on."""
@@ -196,8 +197,12 @@ class OutgoingSettings(Section):
     """Of one HTTP request, from the name look-up to the last byte."""
     max_answer_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = 65_536
     """A longer answer of an HTTP server is refused."""
-    secrets_directory: str = ""
-    """Where `file:NAME` in a profile is looked for; empty: nowhere."""
+    breaker_failures: Annotated[int, Field(ge=0, le=1_000)] = 10
+    """A bot that so many calls in a row could not reach is left alone for a while; 0: never."""
+    breaker_seconds: Annotated[float, Field(gt=0, le=60)] = 5
+    """How long at first; twice as long each time, up to a minute."""
+    secrets_directory: Path | None = None
+    """Where `file:NAME` in a profile is looked for; not set: nowhere."""
 
 
 def checked_header_name(value: str) -> str:

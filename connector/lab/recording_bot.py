@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from connector.audio import g711
 from connector.audio.tone import Dominant, dominant_tone, sine
@@ -170,10 +172,14 @@ class RecordingBot:
 
     Attributes:
         streams: Those that it had, oldest first.
+        refusals: HTTP statuses with which it answers the next upgrades, in turn.
+        upgrades: Headers of the upgrades that were asked for, names in lower case.
     """
 
     def __init__(self, *, port: int = 0, reads: bool = True) -> None:
         self.streams: list[BotStream] = []
+        self.refusals: list[int] = []
+        self.upgrades: list[dict[str, str]] = []
         self._port = port
         self._reads = reads
         self._server: Server | None = None
@@ -196,6 +202,7 @@ class RecordingBot:
         self._server = await serve(
             self._converse,
             sock=sock,
+            process_request=self._answer,
             compression=None,
             max_queue=16 if self._reads else 1,
             close_timeout=5.0 if self._reads else 0.1,
@@ -235,6 +242,10 @@ class RecordingBot:
             if self._reads:
                 await stream.wait_for("start")
         return stream
+
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        self.upgrades.append({name.lower(): value for name, value in request.headers.raw_items()})
+        return connection.respond(HTTPStatus(self.refusals.pop(0)), "no\n") if self.refusals else None
 
     async def _converse(self, connection: ServerConnection) -> None:
         stream = BotStream(connection)

@@ -14,6 +14,7 @@ import msgspec
 
 from connector.dialects.base import Track
 from connector.dialects.commands import Command, Notice
+from connector.net.reach import ANYWHERE, Reach
 
 MAX_LINE_BYTES = 1 << 20
 """Bound of one control message; a stream with the largest allowed parameters stays far below."""
@@ -30,10 +31,20 @@ class EndCause(enum.StrEnum):
     STOPPED = "stopped"
     """Whoever ordered the tap ended it."""
     BOT_CLOSED = "bot_closed"
+    BOT_DNS = "bot_dns"
+    """The bot's name could not be resolved."""
     BOT_REFUSED = "bot_refused"
-    """TCP or TLS could not be established, or DNS failed."""
+    """There was no TCP connection, or it broke during the handshake."""
+    BOT_TLS = "bot_tls"
+    """TLS failed, for example because the certificate is not trusted."""
     BOT_REJECTED = "bot_rejected"
-    """The server answered the upgrade with another status than 101."""
+    """The server answered the upgrade with another status than 101: 3xx, 4xx, or what is no HTTP."""
+    BOT_UNAVAILABLE = "bot_unavailable"
+    """The server answered the upgrade with 5xx."""
+    BOT_FORBIDDEN = "bot_forbidden"
+    """The address may not be connected to, or the secret for it is missing."""
+    BOT_CIRCUIT_OPEN = "bot_circuit_open"
+    """The bot was not dialled, because it did not answer the calls before."""
     BOT_TIMEOUT = "bot_timeout"
     """The server accepted the connection and did not finish the handshake in time."""
     BOT_LOST = "bot_lost"
@@ -78,6 +89,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         playout_max_ms: How much bot audio may wait; what comes beyond is dropped and counted.
         prebuffer_ms: How long the first audio after silence waits, to ride out the bot's jitter.
         max_message_bytes: Longer messages of the bot are refused and counted.
+        reach: Where the connection may go.
     """
 
     stream_id: str
@@ -94,6 +106,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     dialect_options: dict[str, Any] = {}
     tracks: tuple[Track, ...] = (Track.CALLER,)
     two_way: bool = True
+    reach: Reach = ANYWHERE
 
 
 class AttachMedia(msgspec.Struct, frozen=True, tag="attach"):

@@ -20,6 +20,7 @@ from picows.url import parse_url
 from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket
 from connector.media.control import EndCause
 from connector.media.upgrade import UpgradeProtocol
+from connector.net.reach import ANYWHERE, Forbidden, Reach
 
 SEND_BUFFER_BYTES = 32_768
 """Of the kernel, each stream: two seconds of base64 audio. The default would hide minutes of stale audio there."""
@@ -47,6 +48,7 @@ async def dial(
     tls: ssl.SSLContext,
     timeout_s: float,
     max_message_bytes: int,
+    reach: Reach = ANYWHERE,
 ) -> None:
     """Opens a WebSocket to a bot.
 
@@ -57,29 +59,34 @@ async def dial(
         tls: For wss://, one for all: each of its own would hold all the certificate authorities.
         timeout_s: Bound of DNS, TCP, TLS and upgrade together.
         max_message_bytes: What is to be read; longer by a megabyte ends the connection.
+        reach: Where the connection may go.
 
     Raises:
-        DialFailed: With BOT_REFUSED (DNS, TCP, TLS), BOT_REJECTED (another answer than 101) or BOT_TIMEOUT (the
-            server took the connection and did not finish the handshake).
+        DialFailed: With BOT_DNS, BOT_REFUSED (TCP), BOT_TLS, BOT_FORBIDDEN, BOT_UNAVAILABLE (5xx), BOT_REJECTED
+            (another answer than 101) or BOT_TIMEOUT (the server took the connection and did not finish the handshake).
     """
     # The outer bound also covers what may not be cancelled in time, such as a name server that does not answer.
     stage = _Stage()
     try:
         async with asyncio.timeout(timeout_s):
-            sock = await _connect_tcp(url, stage)
+            sock = await _connect_tcp(url, stage, reach)
             await _handshake(sock, url, listener, headers, tls, max_message_bytes + HARD_LIMIT_EXTRA_BYTES)
     except TimeoutError:
-        cause = EndCause.BOT_TIMEOUT if stage.connected else EndCause.BOT_REFUSED
-        raise DialFailed(cause, f"no {stage.waits_for} within {timeout_s:g} s") from None
+        raise DialFailed(stage.timeout_cause, f"no {stage.waits_for} within {timeout_s:g} s") from None
     except WSHandshakeError as error:
         status = getattr(error.response, "status", None)
         # An answer that cannot be read has a status too when its first line could be.
-        detail = f"the server's answer is no WebSocket upgrade: {error.args[0]}"
+        cause, detail = EndCause.BOT_REJECTED, f"the server's answer is no WebSocket upgrade: {error.args[0]}"
         if status not in (None, 101):
             detail = f"the server answered the upgrade with HTTP {status:d}"
-        raise DialFailed(EndCause.BOT_REJECTED, detail) from error
+            cause = EndCause.BOT_UNAVAILABLE if status >= 500 else EndCause.BOT_REJECTED
+        raise DialFailed(cause, detail) from error
     except ssl.SSLError as error:
-        raise DialFailed(EndCause.BOT_REFUSED, f"TLS failed: {error}") from error
+        raise DialFailed(EndCause.BOT_TLS, f"TLS failed: {error}") from error
+    except Forbidden as error:
+        raise DialFailed(EndCause.BOT_FORBIDDEN, str(error)) from error
+    except socket.gaierror as error:
+        raise DialFailed(EndCause.BOT_DNS, f"the name of the bot cannot be resolved: {error.strerror}") from error
     except OSError as error:
         raise DialFailed(EndCause.BOT_REFUSED, _refusal(error, stage)) from error
 
@@ -89,10 +96,11 @@ class _Stage:
 
     connected = False
     waits_for = "answer of the name server"
+    timeout_cause = EndCause.BOT_DNS
 
 
-async def _connect_tcp(url: str, stage: _Stage) -> socket.socket:
-    """A connected socket: the addresses of the name one after the other."""
+async def _connect_tcp(url: str, stage: _Stage, reach: Reach) -> socket.socket:
+    """A connected socket: the addresses of the name one after the other, those that were checked."""
     loop = asyncio.get_running_loop()
     try:
         parts = urlsplit(url)
@@ -101,8 +109,12 @@ async def _connect_tcp(url: str, stage: _Stage) -> socket.socket:
         raise DialFailed(EndCause.BOT_REFUSED, "the url is not a ws:// or wss:// address") from error
     if not host:
         raise DialFailed(EndCause.BOT_REFUSED, "the url is not a ws:// or wss:// address")
+    reach.check_host(host)
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for *_, address in found:
+        reach.check_address(host, str(address[0]))
     stage.waits_for = "TCP connection"
+    stage.timeout_cause = EndCause.BOT_REFUSED
     failure: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in found:
         sock = socket.socket(family, kind, protocol)
@@ -120,6 +132,7 @@ async def _connect_tcp(url: str, stage: _Stage) -> socket.socket:
         else:
             stage.connected = True
             stage.waits_for = "end of the WebSocket handshake"
+            stage.timeout_cause = EndCause.BOT_TIMEOUT
             return sock
     raise failure
 
@@ -155,6 +168,4 @@ async def _handshake(
 def _refusal(error: Exception, stage: _Stage) -> str:
     if stage.connected:
         return f"the server closed the connection during the handshake: {error}"
-    if isinstance(error, socket.gaierror):
-        return f"the name of the bot cannot be resolved: {error.strerror}"
     return f"no TCP connection to the bot: {error}"

@@ -213,6 +213,7 @@ class Stream:
                 tls=self._tls,
                 timeout_s=self._request.connect_timeout_ms / 1000,
                 max_message_bytes=self._request.max_message_bytes,
+                reach=self._request.reach,
             )
         )
         reached = False

@@ -25,6 +25,7 @@ from connector.media.engine import MediaEngine
 from connector.records import StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
+from connector.streams.dialling import Dialler
 from connector.streams.facts import call_facts
 from connector.streams.match import CallFacts, find_profile
 from connector.streams.parameters import split_arguments
@@ -58,6 +59,7 @@ class StreamManager:
         book: ProfileBook,
         ari: Ari,
         engine: MediaEngine,
+        dialler: Dialler,
         admission: Admission,
         view: PbxView,
         counters: StreamCounters,
@@ -72,6 +74,7 @@ class StreamManager:
         self._book = book
         self._ari = ari
         self._engine = engine
+        self._dialler = dialler
         self._admission = admission
         self._view = view
         self._counters = counters
@@ -88,6 +91,7 @@ class StreamManager:
             book=book,
             ari=ari,
             engine=engine,
+            dialler=dialler,
             admission=admission,
             view=view,
             counters=counters,
@@ -220,7 +224,8 @@ class StreamManager:
             pbx=self._pbx_settings,
             media=self._settings.media,
             ari=self._ari,
-            engine=self._engine,
+            dialler=self._dialler,
+            trusted=self._book.is_trusted(name),
             new_id=self._new_id,
             monotonic=self._monotonic,
         )

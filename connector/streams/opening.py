@@ -18,7 +18,7 @@ def open_message(
     tracks: tuple[Track, ...] = (Track.CALLER,),
     two_way: bool = True,
 ) -> OpenStream:
-    """The request as the settings say."""
+    """The request as the settings say; address, credentials and reach are put in by whoever dials."""
     return OpenStream(
         stream_id=stream_id,
         pbx=pbx,
@@ -29,7 +29,7 @@ def open_message(
         tracks=tracks,
         two_way=two_way,
         parameters=parameters,
-        headers={name: value.get_secret_value() for name, value in profile.headers.items()},
+        headers={},
         connect_timeout_ms=profile.connect_timeout_ms,
         playout_max_ms=media.playout_max_ms,
         prebuffer_ms=media.prebuffer_ms,

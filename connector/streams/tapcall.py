@@ -19,7 +19,8 @@ from connector.config import MediaSettings, PbxSettings, ProfileSettings
 from connector.dialects.base import Track
 from connector.dialects.commands import Hold
 from connector.media.control import EndCause, StreamEnded, StreamStats
-from connector.media.engine import MediaEngine, StreamFailed, StreamHandle
+from connector.media.engine import StreamFailed, StreamHandle
+from connector.streams.dialling import Dialler
 from connector.streams.opening import open_message
 from connector.streams.tap import Tap, TapFailed
 
@@ -77,7 +78,8 @@ class TapCall:
         pbx: PbxSettings,
         media: MediaSettings,
         ari: Ari,
-        engine: MediaEngine,
+        dialler: Dialler,
+        trusted: bool,
         new_id: Callable[[str], str],
         monotonic: Callable[[], float],
         started_at: float,
@@ -97,7 +99,7 @@ class TapCall:
             new_id=new_id,
         )
         self._pbx_name, self._profile, self._media = pbx_name, profile, media
-        self._engine = engine
+        self._dialler, self._trusted = dialler, trusted
         self._monotonic = monotonic
         self._handles: list[StreamHandle] = []
         self._stopped: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
@@ -159,7 +161,7 @@ class TapCall:
     async def _open_streams(self) -> list[StreamHandle]:
         opening = [
             asyncio.create_task(
-                self._engine.open(
+                self._dialler.open(
                     open_message(
                         self._profile,
                         self._media,
@@ -169,7 +171,10 @@ class TapCall:
                         tracks=(track,),
                         two_way=False,
                         parameters={**self._profile.parameters, **self.order.parameters, "track": track.value},
-                    )
+                    ),
+                    self.order.profile,
+                    self._profile,
+                    trusted=self._trusted,
                 )
             )
             for stream_id, track in zip(self.stream_ids, self.order.tracks, strict=True)

@@ -18,6 +18,7 @@ from connector.media.engine import MediaEngine
 from connector.records import StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
+from connector.streams.dialling import Dialler
 from connector.streams.tapcall import TapCall, TapEnding, TapOrder
 from connector.telemetry.metrics import StreamCounters
 
@@ -65,6 +66,7 @@ class Taps:
         book: ProfileBook,
         ari: Ari,
         engine: MediaEngine,
+        dialler: Dialler,
         admission: Admission,
         view: CallView,
         counters: StreamCounters,
@@ -78,6 +80,7 @@ class Taps:
         self._book = book
         self._ari = ari
         self._engine = engine
+        self._dialler = dialler
         self._admission = admission
         self._view = view
         self._counters = counters
@@ -135,7 +138,8 @@ class Taps:
             pbx=self._settings.pbx[self.pbx],
             media=self._settings.media,
             ari=self._ari,
-            engine=self._engine,
+            dialler=self._dialler,
+            trusted=self._book.is_trusted(order.profile),
             new_id=self._new_id,
             monotonic=self._monotonic,
             started_at=self._clock(),

@@ -18,7 +18,8 @@ import structlog
 from connector.asterisk.ari import Ari, AriError, AriNotFound, ExternalMedia
 from connector.config import MediaSettings, PbxSettings, ProfileSettings
 from connector.media.control import Address, EndCause, OpenStream, StreamStats
-from connector.media.engine import MediaEngine, StreamFailed, StreamHandle
+from connector.media.engine import StreamFailed, StreamHandle
+from connector.streams.dialling import Dialler
 from connector.streams.facts import DIALLED_NUMBER, sip_headers
 from connector.streams.opening import open_message
 from connector.streams.parameters import bounded
@@ -91,7 +92,8 @@ class VoicebotCall:
         pbx: PbxSettings,
         media: MediaSettings,
         ari: Ari,
-        engine: MediaEngine,
+        dialler: Dialler,
+        trusted: bool,
         new_id: Callable[[str], str],
         monotonic: Callable[[], float],
     ) -> None:
@@ -102,7 +104,8 @@ class VoicebotCall:
         self._pbx = pbx
         self._media = media
         self._ari = ari
-        self._engine = engine
+        self._dialler = dialler
+        self._trusted = trusted
         self._monotonic = monotonic
         self._stream: StreamHandle | None = None
         self._hangup_requested = False
@@ -152,7 +155,7 @@ class VoicebotCall:
         setup_s: float | None = None
         try:
             parameters = await self._unless_gone(self._parameters())
-            self._stream = await self._unless_gone(self._engine.open(self._open_message(parameters)))
+            self._stream = await self._unless_gone(self._dial(parameters))
             await self._connect_media(self._stream)
             setup_s = self._monotonic() - started
             log.info("stream_started", profile=self.call.profile, setup_ms=round(setup_s * 1000, 1))
@@ -191,6 +194,11 @@ class VoicebotCall:
         if dropped:
             log.warning("parameters_dropped", profile=self.call.profile, dropped=dropped)
         return parameters
+
+    async def _dial(self, parameters: dict[str, str]) -> StreamHandle:
+        return await self._dialler.open(
+            self._open_message(parameters), self.call.profile, self._profile, trusted=self._trusted
+        )
 
     async def _connect_media(self, stream: StreamHandle) -> None:
         # Not cancelled when the caller leaves meanwhile: a request under way would create its bridge or channel

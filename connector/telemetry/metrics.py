@@ -51,6 +51,12 @@ class StreamCounters:
             (*labels, "cause"),
             registry=registry,
         )
+        self._dialled = Counter(
+            "connector_bot_dials",
+            "Attempts to reach a bot, by outcome: opened, or the cause of the failure.",
+            ("profile", "outcome"),
+            registry=registry,
+        )
         self._setup = Histogram(
             "connector_stream_setup_seconds",
             "From StasisStart to audio in both directions.",
@@ -74,6 +80,10 @@ class StreamCounters:
         self._ended.labels(pbx, profile, cause).inc()
         if setup_s is not None:
             self._setup.labels(pbx, profile).observe(setup_s)
+
+    def dialled(self, profile: str, outcome: str) -> None:
+        """An attempt to reach a bot is over."""
+        self._dialled.labels(profile, outcome).inc()
 
     def swept(self, pbx: str, kind: str) -> None:
         """Something left behind was removed."""

@@ -66,7 +66,7 @@ async def goes_on(pbx: LabAsterisk, phone: Phone, exten: str) -> None:
     ("profile", "cause"),
     [
         ("closed", "bot_refused"),
-        ("refuse", "bot_rejected"),
+        ("refuse", "bot_unavailable"),
         ("hang", "bot_timeout"),
         ("hangup", "bot_refused"),
     ],

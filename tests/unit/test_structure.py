@@ -25,6 +25,7 @@ FLOORS = [
     ["acd"],
     ["store"],
     ["bus"],
+    ["net"],
     ["records"],
     ["access"],
     ["events"],

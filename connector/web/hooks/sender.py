@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver
 
 from connector import __version__
 from connector.config import WebhookSettings
-from connector.web.hooks.addresses import Forbidden, GuardedResolver, check_literal
+from connector.net.reach import ANYWHERE, Forbidden, GuardedResolver, Reach
 from connector.web.hooks.outbox import Delivery
 from connector.web.hooks.signature import HEADER, sign
 
@@ -62,10 +62,11 @@ class Sender:
         self._settings = settings
         self._clock = clock
         self._resolver = resolver
+        self._reach = ANYWHERE if settings.allow_private else Reach(remedy="set allow_private if that is meant")
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Sender:
-        resolver = self._resolver if self._settings.allow_private else GuardedResolver(self._resolver)
+        resolver = GuardedResolver(self._reach, self._resolver)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=resolver, limit=2),
             timeout=aiohttp.ClientTimeout(total=self._settings.timeout_ms / 1000),
@@ -91,8 +92,7 @@ class Sender:
             HEADER: sign(secret, delivery.body, int(self._clock())),
         }
         try:
-            if not self._settings.allow_private:
-                check_literal(self._settings.url)
+            self._reach.check_url(self._settings.url)
             async with self._session.post(
                 self._settings.url, data=delivery.body, headers=headers, allow_redirects=False
             ) as response:

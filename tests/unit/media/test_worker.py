@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.utils import accept_key
@@ -21,6 +22,7 @@ from connector.media import counters
 from connector.media.control import Address, EndCause
 from connector.media.engine import MediaEngine
 from connector.media.rtp import RtpReject, int16, int32
+from connector.net.reach import Reach
 
 SILENCE = b"\xff" * 160
 
@@ -312,7 +314,7 @@ async def test_an_address_that_is_none_ends_its_stream_alone(
 @pytest.mark.parametrize(
     ("mode", "cause"),
     [
-        ("refuse", EndCause.BOT_REJECTED),
+        ("refuse", EndCause.BOT_UNAVAILABLE),
         ("hang", EndCause.BOT_TIMEOUT),
         ("hangup", EndCause.BOT_REFUSED),
     ],
@@ -329,9 +331,26 @@ async def test_bots_that_do_not_answer_well(
 async def test_bots_that_are_not_there(engine: MediaEngine, request_for: Any, stream_failed: Any) -> None:
     async with bot("127.0.0.1", 0, "echo") as port:
         pass
-    for url in (f"ws://127.0.0.1:{port}/", "ws://no-such-host.invalid/", "ws:///", "http://127.0.0.1/"):
+    for url, cause in (
+        (f"ws://127.0.0.1:{port}/", EndCause.BOT_REFUSED),
+        ("ws://no-such-host.invalid/", EndCause.BOT_DNS),
+        ("ws:///", EndCause.BOT_REFUSED),
+        ("http://127.0.0.1/", EndCause.BOT_REFUSED),
+    ):
         failure = await stream_failed(engine, request_for(url))
-        assert failure.cause is EndCause.BOT_REFUSED, url
+        assert failure.cause is cause, url
+
+
+async def test_a_private_address_is_refused_before_a_connection_is_made(
+    engine: MediaEngine, request_for: Any, stream_failed: Any, recording_bot: Any
+) -> None:
+    port = recording_bot.url.rpartition(":")[2].strip("/")
+    for url in (f"ws://127.0.0.1:{port}/", f"ws://localhost:{port}/", f"ws://[::ffff:127.0.0.1]:{port}/"):
+        failure = await stream_failed(engine, msgspec.structs.replace(request_for(url), reach=Reach()))
+        assert failure.cause is EndCause.BOT_FORBIDDEN, url
+        assert "private address" in failure.detail
+    allowed = msgspec.structs.replace(request_for(recording_bot.url), reach=Reach(private=("127.0.0.0/8",)))
+    await engine.open(allowed)
 
 
 async def test_tls_with_a_bot_that_has_none_is_refused(
@@ -339,7 +358,7 @@ async def test_tls_with_a_bot_that_has_none_is_refused(
 ) -> None:
     async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", asked=b"\x16") as port:
         failure = await stream_failed(engine, request_for(f"wss://127.0.0.1:{port}/"))
-    assert failure.cause is EndCause.BOT_REFUSED
+    assert failure.cause is EndCause.BOT_TLS
     assert "TLS" in failure.detail
 
 
@@ -368,7 +387,7 @@ async def test_a_bot_over_tls_is_reached_and_its_certificate_checked(
             await until(lambda: handle.stats.bot_audio_bytes == 160)
         else:
             failure = await stream_failed(engine, request_for(url))
-            assert (failure.cause, "TLS" in failure.detail) == (EndCause.BOT_REFUSED, True)
+            assert (failure.cause, "TLS" in failure.detail) == (EndCause.BOT_TLS, True)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

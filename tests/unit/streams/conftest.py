@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import Random
 from typing import Any, cast
 
 import pytest
@@ -29,9 +30,12 @@ from connector.config import Settings
 from connector.dialects.commands import Notice
 from connector.media.control import Address, EndCause, OpenStream, StreamEnded, StreamStats
 from connector.media.engine import MediaEngine, StreamFailed
+from connector.net.credentials import Secrets
+from connector.net.fetch import Fetcher
 from connector.records import StreamRecord
 from connector.streams.admission import Admission
 from connector.streams.book import ProfileBook
+from connector.streams.dialling import Dialler
 from connector.streams.manager import StreamManager
 from connector.streams.taps import Taps
 from connector.telemetry.metrics import StreamCounters
@@ -335,6 +339,16 @@ async def scene() -> AsyncIterator[Scene]:
         "monotonic": asyncio.get_running_loop().time,
     }
     shared["book"] = ProfileBook(settings.profile, cast(Any, None), clock=lambda: 0.0)
+    shared["dialler"] = Dialler(
+        engine=cast(MediaEngine, engine),
+        outgoing=settings.outgoing,
+        secrets=Secrets({}, None),
+        fetcher=Fetcher(max_answer_bytes=1024),
+        clock=lambda: 0.0,
+        monotonic=asyncio.get_running_loop().time,
+        random=Random(1),
+        count=lambda profile, outcome: None,
+    )
     manager = StreamManager(**shared, is_ours=lambda item: item.startswith("connector-node1-"))
     made = Scene(manager, ari, engine, admission, view, registry, manager.taps, published)
     # As on a healthy Asterisk: the channel's StasisStart follows the answer.

@@ -75,6 +75,7 @@ def filled(recordings: Iterable[str] = RECORDINGS, *, agents: bool = False) -> C
     counters = connector._counters
     counters.refused("main", "echo", "full")
     counters.ended("main", "echo", "caller_hung_up", 0.1)
+    counters.dialled("bot", "opened")
     counters.swept("main", "bridge")
     writer = connector.store.writer.stats
     writer.written["calls"] += 1

@@ -32,9 +32,9 @@ from connector.events import (
     MemberRemoved,
     Outcome,
 )
+from connector.net.reach import is_public
 from connector.web.happenings import AnyHappening, CallerId, CallerJoinedHappening, Happenings, JoinedData, Recipient
 from connector.web.hooks import webhooks as webhooks_module
-from connector.web.hooks.addresses import is_public
 from connector.web.hooks.outbox import Delivery, Outbox
 from connector.web.hooks.signature import HEADER, sign, verify
 from connector.web.hooks.webhooks import Webhooks, wants
