@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from connector.audio.wire import WireName
 from connector.config_people import AgentSettings, QueueSettings
 from connector.config_profiles import OutgoingSettings as OutgoingSettings, ProfileSettings as ProfileSettings
 from connector.config_store import StoreSettings, checked_queue_log
@@ -177,6 +178,9 @@ class PbxSettings(Section):
     resync_interval_s: Annotated[int, Field(ge=1, le=86_400)] = 60
     """How often the live state is compared with Asterisk's own lists. A `queue reload` announces nothing of what it
     changes, so for so long it may go unseen."""
+    audio: WireName = "rtp/ulaw"
+    """How audio goes between this Asterisk and us: transport and codec. What a version can, says docs/audio.md, and
+    `connector check` of this one."""
     rtp_host: str = ""
     """IP address at which we reach Asterisk's RTP. Empty: what Asterisk says; set it where NAT makes that wrong."""
     queue_log: str = ""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from connector.audio.wire import WireName
 from connector.config_targets import checked_target
 from connector.config_types import Section, checked_line, checked_url
 from connector.dialects.registry import DEFAULT, AnyOptions
@@ -127,6 +128,8 @@ class ProfileSettings(Section):
     dialect: AnyOptions = DEFAULT
     """The wire protocol that the bot speaks: its name, or a table with `name` and the settings of that dialect."""
     mode: Mode = Mode.VOICEBOT
+    audio: WireName | Literal[""] = ""
+    """How audio goes between Asterisk and us: transport and codec. Empty: as `pbx.NAME.audio` says."""
     enabled: bool = True
     """A profile that is not takes no more calls."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0

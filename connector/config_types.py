@@ -30,6 +30,11 @@ def ip_literal(value: str) -> str:
     return value
 
 
+def whole(value: object) -> object:
+    """Reads digits as a number and passes anything else: the environment has text alone."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def is_loopback(host: str) -> bool:
     """Whether nobody beyond this machine can reach what listens there."""
     try:

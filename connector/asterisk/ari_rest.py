@@ -218,7 +218,7 @@ class AriRest:
         Args:
             channel_id: Chosen by us, see `connector.asterisk.ids`.
             external_host: Our `address:port`, an IP literal.
-            format: ulaw, alaw or g722 for both directions.
+            format: What Asterisk sends. Back it takes ulaw, alaw and g722 whatever this says.
             variables: Channel variables.
         """
         path = "/channels/externalMedia"

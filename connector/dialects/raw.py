@@ -7,11 +7,13 @@ For bots that are written for the connector. The messages are the structs of thi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from pydantic import BeforeValidator
 
 from connector.audio.formats import AudioFormat, Encoding
+from connector.config_types import whole
 from connector.dialects.base import (
     MAX_DETAIL,
     BotAudio,
@@ -66,9 +68,9 @@ class RawOptions(DialectOptions):
     name: Literal["raw"] = "raw"
     encoding: Literal["l16", "pcmu", "pcma"] = "l16"
     """Of the binary messages, both ways: 16 bit linear little-endian, mu-law or A-law."""
-    rate_hz: Literal[8000, 16000, 24000, 48000] = 16000
+    rate_hz: Annotated[Literal[8000, 16000, 24000, 48000], BeforeValidator(whole)] = 16000
     """Samples a second, both ways; mu-law and A-law have 8000 alone."""
-    message_ms: Literal[20, 40, 60, 80, 100] = 20
+    message_ms: Annotated[Literal[20, 40, 60, 80, 100], BeforeValidator(whole)] = 20
     """How much audio one message to the bot holds; the bot may send any length."""
 
     @property

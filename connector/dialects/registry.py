@@ -67,13 +67,26 @@ def create(name: str, start: StreamStart, options: Mapping[str, Any] | None = No
     Raises:
         ValueError: There is no such dialect, or the options are not the dialect's; the message says what there is.
     """
+    checked = read_options(name, options)
+    return DIALECTS[name](start, checked)
+
+
+def read_options(name: str, options: Mapping[str, Any] | None = None) -> DialectOptions:
+    """The options of a dialect, among them what it hears and says.
+
+    Args:
+        name: Of the dialect.
+        options: As `DialectOptions.plain` gives them; None: the defaults.
+
+    Raises:
+        ValueError: There is no such dialect, or the options are not the dialect's; the message says what there is.
+    """
     try:
         dialect = DIALECTS[name]
     except KeyError:
         raise ValueError(f"unknown dialect {name!r}; there is: {', '.join(sorted(DIALECTS))}") from None
     try:
-        checked = dialect.options_type.model_validate(options or {})
+        return dialect.options_type.model_validate(options or {})
     except ValidationError as error:  # its own text shows values, which may be secrets
         problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ValueError(f"options of dialect {name}: {'; '.join(problems)}") from None
-    return dialect(start, checked)

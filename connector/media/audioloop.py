@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from connector.media import counters
 from connector.media.counters import Counters
-from connector.media.frames import FRAME_BYTES, SILENCE_FRAME
+from connector.media.frames import FRAME_BYTES
+from connector.media.lanes import Lanes
 from connector.media.mmsg import ADDRESS_BYTES, Batch, pack_address, source_columns, unpack_source
 from connector.media.pacing import PacingClock
-from connector.media.rtp import HEADER_BYTES, MAX_DATAGRAM_BYTES, PT_PCMU, RtpReject, parse
+from connector.media.rtp import HEADER_BYTES, MAX_DATAGRAM_BYTES, RtpReject, parse
 from connector.media.stream import Stream
 from connector.media.ticker import Ticker
+from connector.media.timeline import Frame
 from connector.media.timeline_rows import Rows, TimelineRows
 
 STEP_S = 0.002
@@ -42,6 +44,8 @@ _PACKET_BYTES = HEADER_BYTES + FRAME_BYTES
 _NEVER = np.iinfo(np.int64).max
 _VERSION_2 = 0x80000000
 """Of the first word of an RTP header."""
+_AFTER_FIRST = 0xFF7F0000
+"""Of that word, what each packet has from the one before: all but the marker and the sequence number."""
 
 log = structlog.get_logger()
 
@@ -78,6 +82,8 @@ class AudioLoop:
         self._streams: list[Stream | None] = [None] * FIRST_CAPACITY
         self._free = list(range(FIRST_CAPACITY - 1, -1, -1))
         self._timelines = TimelineRows(FIRST_CAPACITY)
+        self._heard = Lanes(FIRST_CAPACITY)
+        self._said = Lanes(FIRST_CAPACITY)
         self._due: Rows = np.full(FIRST_CAPACITY, _NEVER, np.int64)
         self._words: NDArray[np.uint32] = np.zeros((FIRST_CAPACITY, 3), np.uint32)
         """The RTP header that is sent next."""
@@ -129,13 +135,15 @@ class AudioLoop:
         self.detach(stream)
         self._draining.pop(key, None)
         row = self._take_row()
+        self._heard.open(row, stream.wire.heard, stream.bot_hears)
+        self._said.open(row, stream.bot_says, stream.wire.said)
         stream.row = row
         self._streams[row] = stream
         self._rows[key] = row
         self._sources[row] = key
         self._timelines.open(row, stream.attach(time.monotonic()))
         sequence, timestamp, ssrc, marker = stream.rtp.state
-        self._words[row] = _VERSION_2 | marker << 23 | PT_PCMU << 16 | sequence, timestamp, ssrc
+        self._words[row] = _VERSION_2 | marker << 23 | stream.wire.said_type << 16 | sequence, timestamp, ssrc
         self._sent[row] = 0
         self._addresses[row] = np.frombuffer(address, np.uint8)
         phase = self._in_phase.index(min(self._in_phase))
@@ -179,7 +187,8 @@ class AudioLoop:
             have = len(self._streams)
             self._free = list(range(2 * have - 1, have - 1, -1))
             self._streams += [None] * have
-            self._timelines.grow(2 * have)
+            for rows in (self._timelines, self._heard, self._said):
+                rows.grow(2 * have)
             for name in ("_due", "_words", "_sent", "_addresses"):
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate((old, np.zeros_like(old))))
@@ -232,36 +241,44 @@ class AudioLoop:
             for place, row in zip(places[~done].tolist(), rows[~done].tolist(), strict=True):
                 self._take_one(place, row, now_s)
             places, rows = places[done], rows[done]
-        self._to_bots(rows, self._in.data[places, HEADER_BYTES:_PACKET_BYTES].tobytes(), stamps)
+        if rows.size:
+            joined = self._in.data[places, HEADER_BYTES:_PACKET_BYTES].tobytes()
+            payloads = [joined[at : at + FRAME_BYTES] for at in range(0, len(joined), FRAME_BYTES)]
+            self._to_bots(rows, payloads, stamps)
 
     def _take_one(self, place: int, row: int, now_s: float) -> None:
         """A packet by all the rules."""
         stream = self._streams[row]
         if stream is None:
             return
-        packet = parse(self._in.data[place, : self._in.sizes[place]].tobytes())
+        packet = parse(self._in.data[place, : self._in.sizes[place]].tobytes(), payload_type=stream.wire.heard_type)
         if isinstance(packet, RtpReject):
             self._totals.add(counters.rtp_rejected(packet))
             stream.rejected_rtp(packet)
             return
         try:
-            for frame in self._timelines.receive_one(row, packet, now_s):
-                stream.hear(frame.payload, frame.timestamp_ms)
+            self._hear_each(row, stream, self._timelines.receive_one(row, packet, now_s))
         except Exception as defect:
             self._defect(stream, defect)
 
-    def _to_bots(self, rows: Rows, payloads: bytes, stamps: Rows) -> None:
-        """A frame for each row."""
-        at = 0
+    def _hear_each(self, row: int, stream: Stream, frames: list[Frame]) -> None:
+        """Frames of one row."""
+        only = np.array((row,))
+        for frame in frames:
+            (payload,) = self._heard.convert(only, (frame.payload,))
+            stream.hear(payload, frame.timestamp_ms)
+
+    def _to_bots(self, rows: Rows, payloads: list[bytes], stamps: Rows) -> None:
+        """A frame for each row; an empty one is silence."""
         streams = self._streams
-        for row, stamp in zip(rows.tolist(), stamps.tolist(), strict=True):
+        converted = self._heard.convert(rows, payloads)
+        for row, payload, stamp in zip(rows.tolist(), converted, stamps.tolist(), strict=True):
             stream = streams[row]
             if stream is not None:
                 try:
-                    stream.hear(payloads[at : at + FRAME_BYTES], stamp)
+                    stream.hear(payload, stamp)
                 except Exception as defect:
                     self._defect(stream, defect)
-            at += FRAME_BYTES
 
     def _from_stranger(self, key: bytes) -> None:
         if key in self._draining:
@@ -303,7 +320,7 @@ class AudioLoop:
                     frame = stream.step()
                 except Exception as error:
                     defects.append((stream, error))
-            frames.append(frame or SILENCE_FRAME)
+            frames.append(frame or b"")
         words = self._words[rows]
         due = self._due[rows]
         skipped = (self._clock.step - due) // PHASES
@@ -312,19 +329,20 @@ class AudioLoop:
             words[:, 1] += (skipped * FRAME_BYTES).astype(np.uint32)
             due += skipped * PHASES
         self._out_words[:count] = words
-        self._out.data[:count, HEADER_BYTES:] = np.frombuffer(b"".join(frames), np.uint8).reshape(count, FRAME_BYTES)
+        payloads = np.frombuffer(b"".join(self._said.convert(rows, frames)), np.uint8)
+        self._out.data[:count, HEADER_BYTES:] = payloads.reshape(count, FRAME_BYTES)
         self._out.addresses[:count] = self._addresses[rows]
         failed = self._out.send(self._fd, count)
         if failed:
             self._totals.add(counters.RTP_SEND_FAILED, failed)
-        words[:, 0] = (words[:, 0] + 1) & 0xFFFF | _VERSION_2
+        words[:, 0] = (words[:, 0] + 1) & 0xFFFF | words[:, 0] & _AFTER_FIRST
         words[:, 1] += FRAME_BYTES
         self._words[rows] = words
         self._due[rows] = due + PHASES
         self._sent[rows] += 1
         silent, stamps, others = self._timelines.tick(rows, now_s)
         if silent.size:
-            self._to_bots(silent, SILENCE_FRAME * silent.size, stamps)
+            self._to_bots(silent, [b""] * silent.size, stamps)
         for row in others.tolist():
             self._tick_one(row, now_s)
         for stream, defect in defects:
@@ -335,8 +353,7 @@ class AudioLoop:
         if stream is None:
             return
         try:
-            for frame in self._timelines.tick_one(row, now_s):
-                stream.hear(frame.payload, frame.timestamp_ms)
+            self._hear_each(row, stream, self._timelines.tick_one(row, now_s))
         except Exception as defect:
             self._defect(stream, defect)
 

@@ -90,6 +90,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         prebuffer_ms: How long the first audio after silence waits, to ride out the bot's jitter.
         max_message_bytes: Longer messages of the bot are refused and counted.
         reach: Where the connection may go.
+        audio: How audio goes between Asterisk and us, a name of `connector.audio.wire`.
     """
 
     stream_id: str
@@ -103,6 +104,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     playout_max_ms: int
     prebuffer_ms: int
     max_message_bytes: int
+    audio: str = "rtp/ulaw"
     dialect_options: dict[str, Any] = {}
     tracks: tuple[Track, ...] = (Track.CALLER,)
     two_way: bool = True

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 
-from connector.media.frames import FRAME_BYTES, FRAME_MS, SAMPLES_PER_MS, SILENCE_BYTE
+from connector.audio.formats import AudioFormat
+from connector.audio.transcode import silence
+from connector.media.frames import FRAME_MS
 
 UNDERRUN_WITHIN_MS = 200
 """Audio that comes so soon after the buffer ran dry was meant to follow at once; later it is a new utterance."""
 MAX_MARKS = 1_000
 """Pending marks; a bot that sends more without audio to play would fill the memory."""
+_PCMU = AudioFormat()
 
 
 class Playout:
@@ -23,14 +26,18 @@ class Playout:
         max_ms: How much audio may wait. What comes beyond is dropped (the newest, so that what was accepted is
             played as sent) and counted.
         prebuffer_ms: The first audio after silence waits so long, or until so much of it is there.
+        audio: What the bot sends; not Opus, whose packets are decoded before.
     """
 
-    def __init__(self, *, max_ms: int, prebuffer_ms: int) -> None:
+    def __init__(self, *, max_ms: int, prebuffer_ms: int, audio: AudioFormat = _PCMU) -> None:
         self.dropped_bytes = 0
         self.underruns = 0
         self.marks_dropped = 0
-        self._max_bytes = max_ms * SAMPLES_PER_MS
-        self._prebuffer_bytes = min(prebuffer_ms * SAMPLES_PER_MS, self._max_bytes)
+        self._frame_bytes = audio.frame_bytes
+        self._bytes_per_ms = self._frame_bytes // FRAME_MS
+        self._silence = silence(audio)
+        self._max_bytes = max_ms * self._bytes_per_ms
+        self._prebuffer_bytes = min(prebuffer_ms * self._bytes_per_ms, self._max_bytes)
         self._prebuffer_ms = prebuffer_ms
         self._frames: deque[bytes] = deque()
         self._rest = bytearray()  # less than a frame, behind them: a bot that sends single bytes costs no more memory
@@ -44,17 +51,17 @@ class Playout:
     @property
     def queued_bytes(self) -> int:
         """Audio that waits."""
-        return len(self._frames) * FRAME_BYTES + len(self._rest)
+        return len(self._frames) * self._frame_bytes + len(self._rest)
 
     @property
     def played_ms(self) -> int:
         """Position of what is played, in all audio that was accepted, in whole milliseconds."""
-        return self._played // SAMPLES_PER_MS
+        return self._played // self._bytes_per_ms
 
     @property
     def queued_ms(self) -> int:
         """Audio that waits, in whole milliseconds."""
-        return self.queued_bytes // SAMPLES_PER_MS
+        return self.queued_bytes // self._bytes_per_ms
 
     def write(self, audio: bytes) -> int:
         """Queues audio of any length.
@@ -72,7 +79,7 @@ class Playout:
                 self.underruns += 1
             self._dry_ms = None
             self._accepted += len(audio)
-            if len(audio) == FRAME_BYTES and not self._rest:
+            if len(audio) == self._frame_bytes and not self._rest:
                 self._frames.append(audio)
             else:
                 self._cut(audio)
@@ -110,19 +117,19 @@ class Playout:
         """One frame, for one 20 ms step of the clock.
 
         Returns:
-            160 bytes, or None when nothing is to be played; and the marks that this frame has played. A last part
-            of a frame is padded with silence.
+            One frame of the bot's format, or None when nothing is to be played; and the marks that this frame has
+            played. A last part of a frame is padded with silence.
         """
         if not self._speaking and not self._start():
             return None, []
         if self._frames:
-            self._played += FRAME_BYTES
+            self._played += self._frame_bytes
             return self._frames.popleft(), self._fire() if self._marks else []
         if self._rest:
             frame = bytes(self._rest)
             self._rest.clear()
             self._played += len(frame)
-            return frame.ljust(FRAME_BYTES, SILENCE_BYTE), self._fire()
+            return frame + self._silence[len(frame) :], self._fire()
         self._speaking = False
         self._dry_ms = FRAME_MS
         return None, []
@@ -130,11 +137,12 @@ class Playout:
     def _cut(self, audio: bytes) -> None:
         """Appends audio of any length."""
         self._rest += audio
-        whole = len(self._rest) // FRAME_BYTES * FRAME_BYTES
+        size = self._frame_bytes
+        whole = len(self._rest) // size * size
         if whole:
             cut = bytes(self._rest[:whole])
             del self._rest[:whole]
-            self._frames.extend(cut[at : at + FRAME_BYTES] for at in range(0, whole, FRAME_BYTES))
+            self._frames.extend(cut[at : at + size] for at in range(0, whole, size))
 
     def _start(self) -> bool:
         queued = self.queued_bytes

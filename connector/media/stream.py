@@ -11,8 +11,13 @@ from typing import Self
 
 import structlog
 
+from connector.audio.formats import AudioFormat, Encoding
+from connector.audio.opus import DECODED_HZ
+from connector.audio.transcode import Transcoder
+from connector.audio.wire import PCMU, WIRES
 from connector.dialects import registry
 from connector.dialects.base import (
+    MAX_DETAIL,
     BotAudio,
     BotClear,
     BotMark,
@@ -37,6 +42,7 @@ from connector.media.playout import Playout
 from connector.media.rtp import RtpReject, RtpSender
 from connector.media.timeline import Timeline
 
+_UNPACKED = AudioFormat(Encoding.L16, DECODED_HZ)
 GOODBYE_S = 0.5
 """For what still waits to be sent when we close, `stop` being the last of it, and for the bot's last word."""
 STOP_REASONS = {
@@ -75,6 +81,7 @@ class Stream:
 
     Raises:
         ValueError: There is no such dialect, or it has no such options.
+        OpusMissing: The dialect carries Opus, and its library is not installed.
     """
 
     def __init__(
@@ -96,7 +103,15 @@ class Stream:
         self._tell = tell
         start = StreamStart(request.stream_id, request.call_id, request.parameters, request.tracks, request.two_way)
         self._dialect = registry.create(request.dialect, start, request.dialect_options)
-        self._playout = Playout(max_ms=request.playout_max_ms, prebuffer_ms=request.prebuffer_ms)
+        options = registry.read_options(request.dialect, request.dialect_options)
+        self.bot_hears, self.bot_says = options.to_bot, options.from_bot
+        self.wire = WIRES[request.audio]
+        Transcoder(self.bot_hears, PCMU)  # a library that is missing is missed before the call is answered
+        self._unpack: Transcoder | None = None
+        if self.bot_says.encoding is Encoding.OPUS:  # packets of any duration: the playout holds samples
+            self._unpack = Transcoder(self.bot_says, _UNPACKED)
+            self.bot_says = _UNPACKED
+        self._playout = Playout(max_ms=request.playout_max_ms, prebuffer_ms=request.prebuffer_ms, audio=self.bot_says)
         self._outbox = Outbox()
         self._socket = BotSocket(self._receive_message, self._flush, request.max_message_bytes + HARD_LIMIT_EXTRA_BYTES)
         self._flushed = asyncio.Event()
@@ -118,7 +133,7 @@ class Stream:
     def attach(self, now_s: float) -> Timeline:
         """The call is answered: the bot is told, and its clock starts. Gives the receive side of this stream."""
         if self._timeline is None:
-            self._timeline = Timeline(now_s)
+            self._timeline = Timeline(now_s, self.wire)
             self._greeted = True
             self._say(self._dialect.opened())
         return self._timeline
@@ -329,9 +344,17 @@ class Stream:
         for each in said:
             if isinstance(each, BotAudio):
                 self._stats.bot_audio_bytes += len(each.payload)
-                self._playout.write(each.payload)
+                self._playout.write(each.payload if self._unpack is None else self._unpacked(each.payload))
             else:
                 self._take_other(each)
+
+    def _unpacked(self, packet: bytes) -> bytes:
+        assert self._unpack is not None
+        try:
+            return self._unpack.convert_one(packet)
+        except ValueError as error:
+            self._reject(Rejected(RejectCause.BAD_FORMAT, str(error)[:MAX_DETAIL]))
+            return b""
 
     def _take_other(self, said: BotMark | BotClear | BotReply | Rejected | Command) -> None:
         match said:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from connector.media.frames import FRAME_BYTES, FRAME_MS, SAMPLE_RATE_HZ, SILENCE_BYTE
+from connector.audio.transcode import silence
+from connector.audio.wire import PLAIN, Wire
+from connector.media.frames import FRAME_BYTES, FRAME_MS, SAMPLE_RATE_HZ
 from connector.media.rtp import RtpPacket, int16, int32, uint16, uint32
 
 SILENT_AFTER_S = 0.060
@@ -30,10 +32,18 @@ MAX_MISORDER = 100
 """A larger step back in sequence is a new stream (RFC 3550 appendix A.1)."""
 MAX_LATE_RUN = 25
 """So many late packets in a row, with none on time: the sender went back for good."""
+SILENT_G722 = b"\xfa"
+"""What G.722 makes of silence from the first. For parts of a frame alone: a decoder that has heard speech makes a hum
+of a constant."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """20 ms for the bot: `payload` of 160 bytes, `timestamp_ms` of its begin since the stream began."""
+    """20 ms for the bot.
+
+    Attributes:
+        payload: As Asterisk sent it; empty for silence where the format has none that always sounds like it.
+        timestamp_ms: Of its begin, since the stream began.
+    """
 
     payload: bytes
     timestamp_ms: int
@@ -55,12 +65,20 @@ class ReceiveCounts:
 class Timeline:
     """Turns one caller's packets into frames.
 
+    Its own clock counts 1/8000 s, whatever the format: so 20 ms are 160 of them always.
+
     Args:
         now_s: Monotonic time at which the bot's clock starts.
+        wire: What Asterisk sends.
     """
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, wire: Wire = PLAIN) -> None:
         self.counts = ReceiveCounts()
+        self.payload_type = wire.heard_type
+        self._clock_ratio = wire.heard_clock_hz // SAMPLE_RATE_HZ
+        self._frame_bytes = wire.heard.frame_bytes
+        self._unit_bytes = self._frame_bytes // FRAME_BYTES
+        self._silence = silence(wire.heard)
         self._start_s = now_s
         self._heard_s = now_s
         self._buffer = bytearray()
@@ -91,11 +109,12 @@ class Timeline:
             # A packet older than the oldest bit would be taken for a duplicate only within the misorder bound.
             self._recent = (self._recent << (step + 1)) & ((1 << MAX_MISORDER) - 1) | 1
             self.counts.lost += step
-            frames = self._close_gap(int32(packet.timestamp - self._next_timestamp), len(packet.payload), now_s)
+            gap = int32(packet.timestamp - self._next_timestamp) // self._clock_ratio
+            frames = self._close_gap(gap, self._units(packet.payload), now_s)
         interval_s = now_s - self._heard_s
         self._late_run = 0
         self._next_sequence = uint16(packet.sequence + 1)
-        self._next_timestamp = uint32(packet.timestamp + len(packet.payload))
+        self._next_timestamp = uint32(packet.timestamp + self._units(packet.payload) * self._clock_ratio)
         self._heard_s = now_s
         self._filled_in_pause = 0
         frames += self._append(packet.payload)
@@ -130,7 +149,8 @@ class Timeline:
         self._ssrc = packet.ssrc
         self._recent = 1
         self._ahead = 0
-        return self._fill(min(self._behind(now_s) - len(packet.payload), MAX_FILL_SAMPLES) // FRAME_BYTES * FRAME_BYTES)
+        missing = min(self._behind(now_s) - self._units(packet.payload), MAX_FILL_SAMPLES)
+        return self._fill(missing // FRAME_BYTES * FRAME_BYTES)
 
     def _close_gap(self, gap: int, size: int, now_s: float) -> list[Frame]:
         if gap < 0:
@@ -157,19 +177,29 @@ class Timeline:
         # It did come (RFC 3550 section 6.4.1); one from before a new start was never counted as lost.
         self.counts.lost = max(0, self.counts.lost - 1)
 
+    def _units(self, payload: bytes) -> int:
+        return len(payload) // self._unit_bytes
+
     def _fill(self, samples: int) -> list[Frame]:
         if samples <= 0:
             return []
         self.counts.filled_samples += samples
-        return self._append(SILENCE_BYTE * samples)
+        whole = 0 if self._buffer else samples // FRAME_BYTES
+        self._samples += whole * FRAME_BYTES
+        frames = [self._frame(self._silence) for _ in range(whole)]
+        rest = samples - whole * FRAME_BYTES
+        return frames + self._append((self._silence[:1] or SILENT_G722) * (rest * self._unit_bytes)) if rest else frames
 
     def _append(self, audio: bytes) -> list[Frame]:
-        self._samples += len(audio)
-        if len(audio) == FRAME_BYTES and not self._buffer:
+        units = self._units(audio)
+        audio = audio[: units * self._unit_bytes]  # a part of a sample would shift all that follows
+        self._samples += units
+        size = self._frame_bytes
+        if len(audio) == size and not self._buffer:
             return [self._frame(audio)]
         self._buffer += audio
-        whole = len(self._buffer) // FRAME_BYTES * FRAME_BYTES
-        frames = [self._frame(bytes(self._buffer[at : at + FRAME_BYTES])) for at in range(0, whole, FRAME_BYTES)]
+        whole = len(self._buffer) // size * size
+        frames = [self._frame(bytes(self._buffer[at : at + size])) for at in range(0, whole, size)]
         del self._buffer[:whole]
         return frames
 

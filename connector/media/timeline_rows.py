@@ -51,7 +51,9 @@ _PACKET = _step(run=1, frames=1, samples=FRAME_BYTES)
 _SILENCE = _step(frames=1, samples=FRAME_BYTES, filled=FRAME_BYTES, in_pause=FRAME_BYTES, ahead=FRAME_BYTES)
 
 _VERSION_2 = 0x80000000
-"""Of the first word of an RTP header: version 2, nothing else set, payload type 0, no marker."""
+"""Of the first word of an RTP header: version 2, nothing else set, no marker."""
+_FIXED = 0xFFFF0000
+"""Of that word, what does not change from packet to packet."""
 _NOTHING = 0
 """No header has it as its first word."""
 
@@ -136,7 +138,8 @@ class TimelineRows:
             self._pay_back(rows, state, now_s)
         self._state[rows] = state
         self._heard[rows] = now_s
-        expected[:, 0] = (expected[:, 0] + 1) & 0xFFFF | _VERSION_2
+        fixed = expected[:, 0] & _FIXED
+        expected[:, 0] = (expected[:, 0] + 1) & 0xFFFF | fixed
         expected[:, 1] += FRAME_BYTES
         self._expected[rows] = expected
         return done, (state[:, _FRAMES] - 1) * FRAME_MS
@@ -198,10 +201,16 @@ class TimelineRows:
         ahead, in_pause = timeline._ahead, timeline._filled_in_pause
         self._state[row] = 0, timeline._frames_out, timeline._samples, 0, in_pause, ahead
         self._whole[row] = not timeline._buffer
-        if timeline._buffer or timeline._ssrc is None or timeline._late_run >= MAX_LATE_RUN:
+        if (
+            timeline._buffer
+            or timeline._ssrc is None
+            or timeline._late_run >= MAX_LATE_RUN
+            or timeline._frame_bytes != FRAME_BYTES
+            or timeline._clock_ratio != 1
+        ):
             self._expected[row] = _NOTHING  # so that each packet goes by the rules
         else:
-            header = _VERSION_2 | timeline._next_sequence
+            header = _VERSION_2 | timeline.payload_type << 16 | timeline._next_sequence
             self._expected[row] = header, timeline._next_timestamp, timeline._ssrc
 
 

@@ -26,6 +26,7 @@ import structlog
 import uvloop
 
 from connector import logs
+from connector.audio.opus import OpusMissing
 from connector.config import LogSettings
 from connector.media import counters
 from connector.media.audioloop import AudioLoop
@@ -155,7 +156,7 @@ class Worker:
                 tls=self._tls,
                 tell=self._command,
             )
-        except ValueError as error:
+        except (ValueError, OpusMissing) as error:
             self._send(StreamEnded(request.stream_id, EndCause.BOT_REFUSED, str(error), StreamStats()))
             return
         self._streams[request.stream_id] = stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connector.audio.wire import PLAIN
 from connector.config import MediaSettings, ProfileSettings
 from connector.dialects.base import Track
 from connector.media.control import OpenStream
@@ -17,6 +18,7 @@ def open_message(
     parameters: dict[str, str],
     tracks: tuple[Track, ...] = (Track.CALLER,),
     two_way: bool = True,
+    audio: str = PLAIN.name,
 ) -> OpenStream:
     """The request as the settings say; address, credentials and reach are put in by whoever dials."""
     return OpenStream(
@@ -34,4 +36,5 @@ def open_message(
         playout_max_ms=media.playout_max_ms,
         prebuffer_ms=media.prebuffer_ms,
         max_message_bytes=profile.max_message_bytes,
+        audio=audio,
     )

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import structlog
 
 from connector.asterisk.ari import Ari, AriError, AriNotFound, ExternalMedia
+from connector.audio.wire import WIRES
 from connector.config import MediaSettings, PbxSettings, ProfileSettings
 from connector.media.control import Address, EndCause, OpenStream, StreamStats
 from connector.media.engine import StreamFailed, StreamHandle
@@ -108,6 +109,7 @@ class VoicebotCall:
         self._trusted = trusted
         self._monotonic = monotonic
         self._stream: StreamHandle | None = None
+        self._wire = WIRES[profile.audio or pbx.audio]
         self._hangup_requested = False
         loop = asyncio.get_running_loop()
         self._gone: asyncio.Future[None] = loop.create_future()
@@ -207,7 +209,9 @@ class VoicebotCall:
             self._ari.answer(self.call.channel_id),
             self._ari.create_bridge(self.bridge_id, name=self.bridge_id),
             self._ari.external_media(
-                self.media_channel_id, external_host=self._media.external_host(stream.rtp.port), format="ulaw"
+                self.media_channel_id,
+                external_host=self._media.external_host(stream.rtp.port),
+                format=self._wire.codec,
             ),
             return_exceptions=True,
         )
@@ -296,6 +300,7 @@ class VoicebotCall:
             pbx=self.call.pbx,
             call_id=self.call.call_id,
             parameters=parameters,
+            audio=self._wire.name,
         )
 
 

@@ -1,5 +1,6 @@
 from hypothesis import given, strategies as st
 
+from connector.audio.formats import AudioFormat, Encoding
 from connector.media import playout as playout_module
 from connector.media.playout import Playout
 
@@ -148,3 +149,20 @@ def test_marks_are_bounded() -> None:
         playout.mark(str(index))
     assert playout.marks_dropped == 5
     assert len(playout.clear()) == playout_module.MAX_MARKS
+
+
+def test_linear_audio_at_16_khz_comes_in_frames_of_640_bytes() -> None:
+    playout = Playout(max_ms=1_000, prebuffer_ms=0, audio=AudioFormat(Encoding.L16, 16_000))
+    assert playout.write(b"\x01\x02" * 400) == 0
+    assert playout.queued_ms == 25
+    assert playout.read() == (b"\x01\x02" * 320, [])
+    assert playout.read() == (b"\x01\x02" * 80 + bytes(480), [])
+    assert playout.read() == (None, [])
+
+
+def test_a_sample_cut_in_two_by_the_messages_is_put_together() -> None:
+    playout = Playout(max_ms=1_000, prebuffer_ms=0, audio=AudioFormat(Encoding.L16, 8_000))
+    whole = bytes(range(1, 161)) * 4
+    for at in range(0, len(whole), 33):
+        playout.write(whole[at : at + 33])
+    assert read_all(playout)[0] == whole

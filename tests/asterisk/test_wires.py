@@ -1,0 +1,150 @@
+"""Every way audio can go between Asterisk and the connector, by real calls: a tone each way, at its level, clean."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from connector.audio.tone import Dominant, dominant_tone, seam_db, sine
+from connector.audio.wire import WIRES
+from connector.lab.asterisk import LabAsterisk
+from connector.lab.phone import Phone
+from connector.lab.process import ConnectorProcess
+from connector.lab.proof import until_nothing_left
+from connector.lab.rtp import RATE_HZ, tone_source
+from connector.lab.useragent import HOST
+
+CALLER_HZ, BOT_HZ = 1010, 610
+BOT_RATE_HZ = {"slin48": 48_000, "slin16": 16_000, "g722": 24_000}
+"""What the bot of a codec speaks and hears, 8000 where nothing else stands: so each resampling has its turn."""
+
+
+class LinearBot:
+    """A bot of the raw dialect: linear samples, at a rate of its own.
+
+    Attributes:
+        heard: All that came.
+    """
+
+    def __init__(self, connection: ServerConnection, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self.heard = bytearray()
+        self.more = asyncio.Event()
+        self._connection = connection
+
+    async def listen(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for message in self._connection:
+                if isinstance(message, bytes):
+                    self.heard += message
+                self.more.set()
+
+    async def play(self, hz: float, seconds: float) -> None:
+        wave = sine(hz, round(seconds * self.rate_hz), rate_hz=self.rate_hz).astype("<i2").tobytes()
+        for at in range(0, len(wave), 60_000):
+            await self._connection.send(wave[at : at + 60_000])
+
+    def last_second(self) -> NDArray[np.int16]:
+        return np.frombuffer(bytes(self.heard[-2 * self.rate_hz :]), "<i2")
+
+
+class LinearBots:
+    """Where the bots of all profiles listen: the path says the rate."""
+
+    def __init__(self) -> None:
+        self._bots: asyncio.Queue[LinearBot] = asyncio.Queue()
+        self._server: Server | None = None
+
+    async def __aenter__(self) -> LinearBots:
+        self._server = await serve(self._converse, HOST, 0, compression=None, max_size=None)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        await self._server.wait_closed()
+
+    def url(self, rate_hz: int) -> str:
+        assert self._server is not None
+        port = next(iter(self._server.sockets)).getsockname()[1]
+        return f"ws://{HOST}:{port}/{rate_hz}"
+
+    async def next(self) -> LinearBot:
+        async with asyncio.timeout(10):
+            return await self._bots.get()
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        bot = LinearBot(connection, int(connection.request.path.strip("/")))
+        self._bots.put_nowait(bot)
+        await bot.listen()
+
+
+def rate_of(name: str) -> int:
+    return BOT_RATE_HZ.get(WIRES[name].codec, 8_000)
+
+
+def profile_of(name: str) -> str:
+    return name.replace("/", "_")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def bots() -> AsyncIterator[LinearBots]:
+    async with LinearBots() as listening:
+        yield listening
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def connector(make_connector: Callable[..., ConnectorProcess], bots: LinearBots) -> AsyncIterator[Any]:
+    profiles = {
+        profile_of(name): {"audio": name, "dialect": {"name": "raw", "rate_hz": rate_of(name)}} for name in WIRES
+    }
+    urls = {profile_of(name): bots.url(rate_of(name)) for name in WIRES}
+    async with make_connector(bots=urls, profile=profiles) as process:
+        yield process
+
+
+async def clean_second(audio: Callable[[], NDArray[np.int16]], rate_hz: int, hz: float) -> Dominant:
+    """Waits for a second of nothing but this tone, without a click: what no conversion may spoil, a machine that
+    stands still for a moment may."""
+    tone, seam = Dominant(0.0, -np.inf, 0.0), 0.0
+    try:
+        async with asyncio.timeout(12):
+            while True:
+                await asyncio.sleep(0.2)
+                samples = audio()
+                if samples.size < rate_hz:
+                    continue
+                tone = dominant_tone(samples, rate_hz)
+                seam = seam_db(samples, hz, rate_hz)
+                if abs(tone.hz - hz) < 2 and tone.share > 0.999 and seam < -45:
+                    return tone
+    except TimeoutError:
+        raise AssertionError(f"no clean second of {hz:g} Hz: {tone}, seams {seam:.1f} dB") from None
+
+
+@pytest.mark.parametrize("name", WIRES)
+async def test_a_tone_each_way(
+    asterisk: LabAsterisk, connector: ConnectorProcess, bots: LinearBots, caller: Phone, name: str
+) -> None:
+    call = await caller.call(f"bot_{profile_of(name)}", source=tone_source(CALLER_HZ))
+    bot = await bots.next()
+    await call.wait_answered()
+    await bot.play(BOT_HZ, 14)
+    at_bot, at_caller = await asyncio.gather(
+        clean_second(bot.last_second, bot.rate_hz, CALLER_HZ),
+        clean_second(lambda: call.rtp.audio(last_ms=1000), RATE_HZ, BOT_HZ),
+    )
+    assert at_bot.dbfs == pytest.approx(-10, abs=1)
+    assert at_caller.dbfs == pytest.approx(-10, abs=1)
+    await call.hang_up()
+    await until_nothing_left(asterisk)
