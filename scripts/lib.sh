@@ -64,3 +64,16 @@ host_asterisk_is_usable() {
   command -v asterisk >/dev/null || return 1
   [ "$(asterisk -V | sed -E 's/^Asterisk (certified\/)?([0-9]+).*/\2/')" -ge 18 ]
 }
+
+# docker_engine: Docker's engine answers, or is started and left running.
+docker_engine() {
+  docker info >/dev/null 2>&1 && return
+  [ "$(id -u)" -eq 0 ] || fail "Docker's engine does not answer" "start it: systemctl start docker; or join the group docker"
+  setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+  local tries=100
+  until docker info >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || fail "Docker's engine did not start" "see /var/log/dockerd.log"
+    sleep 0.2
+  done
+}

@@ -9,7 +9,6 @@ from typing import Protocol, Self
 
 from connector.lab import sip
 from connector.lab.rtp import RtpSession, Source
-from connector.lab.useragent import HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,13 @@ class CallFailed(Exception):
 
 
 class CallOwner(Protocol):
-    """What a call asks of its phone."""
+    """What a call asks of its phone.
+
+    Attributes:
+        host: Its own address, where the PBX sends audio to.
+    """
+
+    host: str
 
     async def end_call(self, call: Call) -> None:
         """Ends the call, in whatever state it is."""
@@ -78,7 +83,7 @@ class Call:
         self.by_peer = False
         self.reason = ""
         self.remote_direction = "sendrecv"
-        self.rtp = RtpSession(HOST, source=source, seed=seed)
+        self.rtp = RtpSession(phone.host, source=source, seed=seed)
         self.answered = asyncio.Event()
         self.ended = asyncio.Event()
         self._phone = phone

@@ -1,4 +1,4 @@
-"""A SIP phone on loopback: places calls, answers, rejects, holds, presses digits; a measuring instrument.
+"""A SIP phone beside its PBX: places calls, answers, rejects, holds, presses digits; a measuring instrument.
 
 It speaks the part of RFC 3261 that an Asterisk on the same machine needs: UDP, no authentication, no proxies.
 """
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from connector.lab import sip
 from connector.lab.call import Answer, Call, CallFailed, OnInvite, Reject, RingForever
 from connector.lab.rtp import Source, silence
-from connector.lab.useragent import HOST, UserAgent
+from connector.lab.useragent import UserAgent
 
 __all__ = ["Answer", "Call", "CallFailed", "OnInvite", "Phone", "Reject", "RingForever"]
 
@@ -49,7 +49,7 @@ class Phone(UserAgent):
         """Describes it; `start` opens it.
 
         Args:
-            port: UDP port on 127.0.0.1, 0 for any.
+            port: UDP port, 0 for any.
             user: Its name, and its caller id.
             server: SIP address of the PBX.
             on_invite: What becomes of incoming calls, `Answer()` if not given.
@@ -105,7 +105,7 @@ class Phone(UserAgent):
         call._target = f"sip:{exten}@{self.server[0]}:{self.server[1]}"
         call._local = f"{sip.quoted(self.display_name)}<{self.contact}>;tag={self.token()}"
         call._remote = f"<{call._target}>"
-        invite = self._request(call, "INVITE", sip.sdp(HOST, call.rtp.port, 1))
+        invite = self._request(call, "INVITE", sip.sdp(self.host, call.rtp.port, 1))
         invite.headers += (headers or {}).items()
         call._invite = invite
         call._task = self.spawn(self._calling(call, invite))
@@ -184,7 +184,7 @@ class Phone(UserAgent):
             CallFailed: The other side refused.
         """
         call._sdp_version += 1
-        invite = self._request(call, "INVITE", sip.sdp(HOST, call.rtp.port, call._sdp_version, direction))
+        invite = self._request(call, "INVITE", sip.sdp(self.host, call.rtp.port, call._sdp_version, direction))
         final = await self.transact(invite)
         if final is None or final.status >= 300:
             raise CallFailed(call.peer, final.status if final else 0)
@@ -249,7 +249,7 @@ class Phone(UserAgent):
             # A re-INVITE of the other side: accept as it is.
             self._take_sdp(call, invite.body)
             call._sdp_version += 1
-            self._respond(call, invite, 200, "OK", body=sip.sdp(HOST, call.rtp.port, call._sdp_version))
+            self._respond(call, invite, 200, "OK", body=sip.sdp(self.host, call.rtp.port, call._sdp_version))
             return
         if call is not None:  # a retransmission, which the response that is on its way answers
             return
@@ -274,7 +274,7 @@ class Phone(UserAgent):
         await asyncio.sleep(what.after_s)
         call.answered.set()
         self._take_sdp(call, invite.body)
-        self._respond(call, invite, 200, "OK", body=sip.sdp(HOST, call.rtp.port, 1))
+        self._respond(call, invite, 200, "OK", body=sip.sdp(self.host, call.rtp.port, 1))
         call._notify()
         if self._on_answered is not None:
             self._on_answered(call)

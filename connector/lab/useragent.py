@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import Coroutine
 from typing import Any
 
@@ -23,13 +24,15 @@ class UserAgent(asyncio.DatagramProtocol):
     Attributes:
         user: Its name.
         server: SIP address of the PBX, the only one it talks to.
-        port: Its UDP port on 127.0.0.1.
+        host: Its own address: the one from which the PBX is reached, so 127.0.0.1 on the PBX's machine.
+        port: Its UDP port.
         malformed: Datagrams that were no SIP.
     """
 
     def __init__(self, port: int, user: str, server: tuple[str, int], *, seed: int | None = None) -> None:
         """Describes it; `open` takes the port, 0 for any."""
         self.user, self.server, self.port = user, server, port
+        self.host = _address_towards(server)
         self.malformed = 0
         self.dice = random.Random(seed)
         self._transport: asyncio.DatagramTransport | None = None
@@ -39,7 +42,7 @@ class UserAgent(asyncio.DatagramProtocol):
     @property
     def contact(self) -> str:
         """Its own address as a SIP URI."""
-        return f"sip:{self.user}@{HOST}:{self.port}"
+        return f"sip:{self.user}@{self.host}:{self.port}"
 
     async def open(self) -> None:
         """Opens its port.
@@ -48,7 +51,7 @@ class UserAgent(asyncio.DatagramProtocol):
             OSError: The port is taken.
         """
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, (HOST, self.port))
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, (self.host, self.port))
         self._transport = transport
         self.port = transport.get_extra_info("sockname")[1]
 
@@ -134,12 +137,19 @@ class UserAgent(asyncio.DatagramProtocol):
 
     def via(self) -> str:
         """A Via header value of a new transaction."""
-        return f"SIP/2.0/UDP {HOST}:{self.port};branch={sip.MAGIC_COOKIE}{self.token()}"
+        return f"SIP/2.0/UDP {self.host}:{self.port};branch={sip.MAGIC_COOKIE}{self.token()}"
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("lab_phone_failed", user=self.user, error=repr(task.exception()))
+
+
+def _address_towards(server: tuple[str, int]) -> str:
+    """Our address as the PBX sees it. Connecting a UDP socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(server)
+        return str(probe.getsockname()[0])
 
 
 def _key(message: sip.Message) -> str:
