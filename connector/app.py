@@ -89,6 +89,7 @@ class Connector:
             bind_port=settings.media.bind_port,
             workers=settings.media.worker_count,
             max_streams_per_worker=settings.media.max_streams_per_worker,
+            fast_path=settings.media.fast_path,
             log_format=settings.log.format,
             log_level=settings.log.level,
         )

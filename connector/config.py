@@ -87,6 +87,9 @@ class MediaSettings(Section):
     them while we are down."""
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     """Media workers. 0: one for each processor but one, at least one."""
+    fast_path: bool = True
+    """Let the compiled helper, where it could be built, read and write the audio of bots at ws://. `false`: it is done
+    in Python, at about half the speed."""
     max_streams_per_worker: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     """Streams at once in one worker."""
     advertise_host: str = ""

@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from connector.media import fastpath_build
+
 NATIVE = Path(__file__).parents[1] / "native"
 WITH_TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
 
@@ -42,6 +44,7 @@ def build(into: Path) -> Native:
             "failed: there is no C compiler, and the load generator is written in C\n"
             "way out: scripts/setup bench (as root), or install gcc and libc6-dev"
         )
+    _must(fastpath_build.build())
     no_tls = _compile(compiler, "load", into, *WITH_TLS)
     if no_tls:
         no_tls = "the load generator could not be built with OpenSSL; install libssl-dev (scripts/setup bench)"
@@ -65,7 +68,7 @@ def _compile(compiler: str, name: str, into: Path, *more: str) -> str:
 
 def _must(complaint: str) -> None:
     if complaint:
-        raise SystemExit(f"failed: the programs of bench/native do not compile\n{complaint}")
+        raise SystemExit(f"failed: the programs of bench/native, or the fast path, do not compile\n{complaint}")
 
 
 def _certificate(certificate: Path, key: Path) -> str:

@@ -158,6 +158,56 @@ BotMessage = BotAudio | BotMark | BotClear | BotReply | Rejected | Command
 # -- the dialect -----------------------------------------------------------------------------------------------
 
 
+# -- for the compiled helper -----------------------------------------------------------------------------------
+
+
+class Field(enum.Enum):
+    """What stands between the literal parts of an audio message."""
+
+    COUNTER_A = "counter_a"
+    COUNTER_B = "counter_b"
+    """Numbers that grow by one from message to message."""
+    STAMP_MS = "stamp_ms"
+    """Media time of the frame."""
+    BASE64 = "base64"
+    BYTES = "bytes"
+    """The frame itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTemplate:
+    """How a dialect's audio messages look, as long as nothing else is sent: so that they can be written without it.
+
+    Attributes:
+        pieces: Literals, in UTF-8, and fields, in order.
+        binary: Whether it is a binary message.
+        counters: What stands in the next message.
+    """
+
+    pieces: tuple[bytes | Field, ...]
+    binary: bool = False
+    counters: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPattern:
+    """How a bot's audio messages look: all that differs from one to the next is the audio.
+
+    Attributes:
+        head: Before the audio, in UTF-8.
+        tail: Behind it.
+        base64: Whether the audio is in base64.
+        binary: Whether it is a binary message.
+        unit_bytes: The audio is a multiple of so many bytes; a message with another length does not fit.
+    """
+
+    head: bytes
+    tail: bytes
+    base64: bool = True
+    binary: bool = False
+    unit_bytes: int = 1
+
+
 class DialectOptions(Section):
     """What can be set about a dialect. Each dialect has its own; `name` tells them apart."""
 
@@ -260,6 +310,21 @@ class Dialect(abc.ABC):
     def closing(self, reason: StopReason) -> list[WireMessage]:
         """Messages to send before the WebSocket is closed by us."""
         return []
+
+    def template(self) -> AudioTemplate | None:
+        """How the messages of `audio` will look if nothing else is sent before them; None: not to be told so.
+
+        A dialect that gives one bears no numbers in what `decode` returns.
+        """
+        return None
+
+    def sent(self, messages: int) -> None:
+        """So many messages were written by the template, and not by `audio`."""
+        return
+
+    def pattern(self) -> AudioPattern | None:
+        """How the bot's audio messages look, once that is known; None: as long as every message is for `decode`."""
+        return None
 
     @abc.abstractmethod
     def decode(self, message: WireMessage) -> Sequence[BotMessage]:

@@ -16,12 +16,15 @@ from connector.audio.formats import AudioFormat, Encoding
 from connector.config_types import whole
 from connector.dialects.base import (
     MAX_DETAIL,
+    AudioPattern,
+    AudioTemplate,
     BotAudio,
     BotClear,
     BotMark,
     BotMessage,
     Dialect,
     DialectOptions,
+    Field,
     RejectCause,
     Rejected,
     StopReason,
@@ -269,6 +272,9 @@ _any = msgspec.json.Decoder(_AnyMessage)
 _KNOWN = frozenset(each.__struct_config__.tag for each in FromBot.__args__)
 
 
+_FRAME = AudioTemplate((Field.BYTES,), binary=True)
+
+
 class Raw(Dialect):
     """One stream of our own protocol."""
 
@@ -285,6 +291,8 @@ class Raw(Dialect):
         self._plain = options.message_ms == 20 and len(start.tracks) == 1
         self._linear = options.to_bot.encoding is Encoding.L16
         self._samples = WholeSamples()
+        unit_bytes = 2 if self._linear else 1
+        self._pattern = AudioPattern(b"", b"", base64=False, binary=True, unit_bytes=unit_bytes)
         if options.message_ms != 20:
             bytes_ = options.to_bot.frame_bytes * options.message_ms // options.to_bot.frame_ms
             self._gathers = {track: Gather(bytes_) for track in start.tracks}
@@ -327,6 +335,14 @@ class Raw(Dialect):
                 return None
             payload = whole[0]
         return self._tracked(payload, track)
+
+    def template(self) -> AudioTemplate | None:
+        """A frame as it is, where a message is no more than that."""
+        return _FRAME if self._plain and not (self._muted or self._paused) else None
+
+    def pattern(self) -> AudioPattern | None:
+        """Any binary message, as long as no sample is cut."""
+        return self._pattern if self._start.two_way and self._samples.whole else None
 
     def dtmf(self, digit: str) -> WireMessage | None:
         """`dtmf`."""

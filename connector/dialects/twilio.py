@@ -17,12 +17,15 @@ import msgspec
 
 from connector.dialects.base import (
     MAX_DETAIL,
+    AudioPattern,
+    AudioTemplate,
     BotAudio,
     BotClear,
     BotMark,
     BotMessage,
     Dialect,
     DialectOptions,
+    Field,
     RejectCause,
     Rejected,
     StopReason,
@@ -87,7 +90,9 @@ class Twilio(Dialect):
         self._chunks = dict.fromkeys(Track, 0)
         self._decoder = msgspec.json.Decoder(_Message)
         self._media_tail = f'"}},"streamSid":"{self._stream_sid}"}}'
+        self._only = start.tracks[0]
         self._learned: tuple[str, str] | None = None
+        self._pattern: AudioPattern | None = None
 
     def opened(self) -> list[WireMessage]:
         """`connected` and `start`."""
@@ -113,6 +118,33 @@ class Twilio(Dialect):
             f'{{"event":"media","sequenceNumber":"{self._sequence}","media":{{"track":"{_TRACKS[track]}",'
             f'"chunk":"{self._chunks[track]}","timestamp":"{timestamp_ms}","payload":"{encoded}{self._media_tail}'
         )
+
+    def template(self) -> AudioTemplate | None:
+        """`media` of a stream with one track."""
+        if len(self._tracks) > 1:
+            return None
+        track = self._tracks[0].encode()
+        pieces = (
+            b'{"event":"media","sequenceNumber":"',
+            Field.COUNTER_A,
+            b'","media":{"track":"' + track + b'","chunk":"',
+            Field.COUNTER_B,
+            b'","timestamp":"',
+            Field.STAMP_MS,
+            b'","payload":"',
+            Field.BASE64,
+            self._media_tail.encode(),
+        )
+        return AudioTemplate(pieces, counters=(self._sequence + 1, self._chunks[self._only] + 1))
+
+    def sent(self, messages: int) -> None:
+        """Counts them."""
+        self._sequence += messages
+        self._chunks[self._only] += messages
+
+    def pattern(self) -> AudioPattern | None:
+        """`media` as the bot wrote it last."""
+        return self._pattern
 
     def dtmf(self, digit: str) -> WireMessage | None:
         """`dtmf`, which Twilio has for two-way streams alone."""
@@ -170,6 +202,7 @@ class Twilio(Dialect):
         if len(payload) >= _LEARN_FROM and message.count(payload) == 1:
             head, tail = message.split(payload)
             self._learned = head, tail
+            self._pattern = AudioPattern(head.encode(), tail.encode())
         return audio
 
     def _as_learned(self, message: str) -> BotAudio | None:

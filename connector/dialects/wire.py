@@ -138,6 +138,11 @@ class WholeSamples:
         self._odd = payload[whole:]
         return payload[:whole]
 
+    @property
+    def whole(self) -> bool:
+        """Whether no half of a sample waits."""
+        return not self._odd
+
     def clear(self) -> None:
         """The next audio begins with a whole sample."""
         self._odd = b""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import structlog
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from connector.media import counters
 from connector.media.counters import Counters
+from connector.media.fastpath import FastPath
 from connector.media.frames import FRAME_BYTES
 from connector.media.lanes import Lanes
 from connector.media.mmsg import ADDRESS_BYTES, Batch, pack_address, source_columns, unpack_source
@@ -56,15 +57,19 @@ class AudioLoop:
     Args:
         rtp: Bound, non-blocking UDP socket.
         totals: The worker's counters.
+        fast: Writes for the streams that have a line in it; None: there is none.
         failed: Told of a stream in which a defect came up; it is detached already.
     """
 
-    def __init__(self, rtp: socket.socket, totals: Counters, failed: Callable[[Stream, Exception], None]) -> None:
+    def __init__(
+        self, rtp: socket.socket, totals: Counters, fast: FastPath | None, failed: Callable[[Stream, Exception], None]
+    ) -> None:
         self.late_s = 0.0
         """The largest lateness of a step since this was last set to 0."""
         self._rtp = rtp
         self._fd = rtp.fileno()
         self._totals = totals
+        self._fast = fast
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._clock = PacingClock(time.monotonic(), STEP_S)
@@ -89,6 +94,7 @@ class AudioLoop:
         """The RTP header that is sent next."""
         self._sent: Rows = np.zeros(FIRST_CAPACITY, np.int64)
         self._addresses: NDArray[np.uint8] = np.zeros((FIRST_CAPACITY, ADDRESS_BYTES), np.uint8)
+        self._lines: NDArray[np.int32] = np.full(FIRST_CAPACITY, -1, np.int32)
         self._in_phase = [0] * PHASES
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -139,6 +145,7 @@ class AudioLoop:
         self._said.open(row, stream.bot_says, stream.wire.said)
         stream.row = row
         self._streams[row] = stream
+        self._lines[row] = stream.line
         self._rows[key] = row
         self._sources[row] = key
         self._timelines.open(row, stream.attach(time.monotonic()))
@@ -189,7 +196,7 @@ class AudioLoop:
             self._streams += [None] * have
             for rows in (self._timelines, self._heard, self._said):
                 rows.grow(2 * have)
-            for name in ("_due", "_words", "_sent", "_addresses"):
+            for name in ("_due", "_words", "_sent", "_addresses", "_lines"):
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate((old, np.zeros_like(old))))
             self._due[have:] = _NEVER
@@ -272,11 +279,14 @@ class AudioLoop:
         """A frame for each row; an empty one is silence."""
         streams = self._streams
         converted = self._heard.convert(rows, payloads)
-        for row, payload, stamp in zip(rows.tolist(), converted, stamps.tolist(), strict=True):
-            stream = streams[row]
+        places: Iterable[int] = range(len(converted))
+        if self._fast is not None:
+            places = self._fast.send(self._lines[rows], stamps, converted)
+        for place in places:
+            stream = streams[rows[place]]
             if stream is not None:
                 try:
-                    stream.hear(payload, stamp)
+                    stream.hear(converted[place], int(stamps[place]))
                 except Exception as defect:
                     self._defect(stream, defect)
 
@@ -303,6 +313,8 @@ class AudioLoop:
         self._totals.add(counters.LATE_TICKS, skipped // PHASES)
         # What came while we stood still is audio, and must not be taken for silence.
         self.read(now_s)
+        if self._fast is not None:
+            self._fast.receive()
         rows = np.flatnonzero(self._due <= self._clock.step)
         for at in range(0, rows.size, BATCH):
             self._pace(rows[at : at + BATCH], now_s)

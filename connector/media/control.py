@@ -177,10 +177,11 @@ def add_stats(a: StreamStats, b: StreamStats) -> StreamStats:
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
-    """The first message of a worker: its socket is bound."""
+    """The first message of a worker: its socket is bound. `fast_path`: whether it has the compiled helper."""
 
     pid: int
     rtp: Address
+    fast_path: bool
 
 
 class StreamOpened(msgspec.Struct, frozen=True, tag="opened"):

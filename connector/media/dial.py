@@ -11,12 +11,14 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiofastnet
 from picows import WSHandshakeError
 from picows.url import parse_url
 
+from connector.dialects.base import Upgrade
 from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket
 from connector.media.control import EndCause
 from connector.media.upgrade import UpgradeProtocol
@@ -38,6 +40,62 @@ class DialFailed(Exception):
         super().__init__(detail)
         self.cause = cause
         self.detail = detail
+
+
+async def dial_unless(
+    unwanted: asyncio.Future[Any],
+    upgrade: Upgrade,
+    listener: BotSocket,
+    *,
+    tls: ssl.SSLContext,
+    timeout_s: float,
+    max_message_bytes: int,
+    reach: Reach = ANYWHERE,
+) -> bool:
+    """`dial`, for as long as the connection is wanted.
+
+    Args:
+        unwanted: Resolves when it is not.
+        upgrade: The request.
+        listener: As for `dial`.
+        tls: As for `dial`.
+        timeout_s: As for `dial`.
+        max_message_bytes: As for `dial`.
+        reach: As for `dial`.
+
+    Returns:
+        Whether it is open; if not, nothing is left of it.
+
+    Raises:
+        DialFailed: As `dial` does.
+    """
+    headers = dict(upgrade.headers)
+    if upgrade.subprotocols:
+        headers["Sec-WebSocket-Protocol"] = ", ".join(upgrade.subprotocols)
+    dialling = asyncio.create_task(
+        dial(
+            upgrade.url,
+            listener,
+            headers=headers,
+            tls=tls,
+            timeout_s=timeout_s,
+            max_message_bytes=max_message_bytes,
+            reach=reach,
+        )
+    )
+    reached = False
+    try:
+        await asyncio.wait((dialling, unwanted), return_when=asyncio.FIRST_COMPLETED)
+        if not unwanted.done():
+            await dialling
+            reached = True
+        return reached
+    finally:
+        if not reached:
+            dialling.cancel()
+            (failure,) = await asyncio.gather(dialling, return_exceptions=True)
+            if failure is None:  # it was opened in that same moment
+                listener.abort()
 
 
 async def dial(

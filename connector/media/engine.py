@@ -200,6 +200,7 @@ class MediaEngine:
         ping_timeout_s: Without a pong for so long a bot is lost.
         log_format: `console` or `json`.
         log_level: Of the workers.
+        fast_path: Whether to use the compiled helper where it is there.
         rng: For the jitter of restarts.
         command: Starts a worker, without its arguments.
 
@@ -218,6 +219,7 @@ class MediaEngine:
         ping_timeout_s: float = 10.0,
         log_format: str = "console",
         log_level: str = "info",
+        fast_path: bool = True,
         rng: random.Random | None = None,
         command: Sequence[str] = (sys.executable, "-m", "connector.media.worker"),
     ) -> None:
@@ -231,6 +233,7 @@ class MediaEngine:
             f"--ping-timeout-s={ping_timeout_s}",
             f"--log-format={log_format}",
             f"--log-level={log_level}",
+            *([] if fast_path else ["--no-fast-path"]),
         )
         self._links = [
             WorkerLink(
@@ -253,11 +256,8 @@ class MediaEngine:
 
     @property
     def stats(self) -> EngineStats:
-        """Totals over all workers."""
+        """Totals over all workers, as they last reported them."""
         stats = self._stats
-        for name in stats.counters:
-            stats.counters[name] = sum(link.counters[name] for link in self._links)
-        stats.counters[counters.BOT_COMMANDS_DROPPED] += self._commands_dropped
         stats.tick_late_ms = max(link.tick_late_ms for link in self._links)
         stats.restarts = sum(link.restarts for link in self._links)
         stats.streams = len(self._handles)
@@ -339,6 +339,10 @@ class MediaEngine:
 
     def _heard(self, link: WorkerLink, message: FromWorker) -> None:
         if isinstance(message, WorkerStats):
+            totals = self._stats.counters
+            for name in totals:
+                totals[name] = sum(each.counters[name] for each in self._links)
+            totals[counters.BOT_COMMANDS_DROPPED] += self._commands_dropped
             for stream_id, stats in message.streams.items():
                 if (handle := self._handles.get(stream_id)) is not None:
                     handle._count(stats)

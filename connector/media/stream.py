@@ -18,11 +18,13 @@ from connector.audio.wire import PCMU, WIRES
 from connector.dialects import registry
 from connector.dialects.base import (
     MAX_DETAIL,
+    AudioPattern,
     BotAudio,
     BotClear,
     BotMark,
     BotMessage,
     BotReply,
+    Dialect,
     RejectCause,
     Rejected,
     StopReason,
@@ -35,7 +37,8 @@ from connector.media import counters
 from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket, End
 from connector.media.control import BotCommand, EndCause, OpenStream, StreamEnded, StreamOpened, StreamStats
 from connector.media.counters import Counters
-from connector.media.dial import DialFailed, dial
+from connector.media.dial import DialFailed, dial_unless
+from connector.media.fastpath import FastPath
 from connector.media.frames import FRAME_BYTES
 from connector.media.outbox import Outbox
 from connector.media.playout import Playout
@@ -77,6 +80,7 @@ class Stream:
         ping_interval_s: Towards the bot.
         ping_timeout_s: Towards the bot.
         tls: For bots at wss://.
+        fast: For bots at ws://; None: picows for them too.
         tell: Takes what the bot asks of the control process.
 
     Raises:
@@ -92,6 +96,7 @@ class Stream:
         ping_interval_s: float,
         ping_timeout_s: float,
         tls: ssl.SSLContext,
+        fast: FastPath | None,
         tell: Callable[[BotCommand], None],
     ) -> None:
         self.stream_id = request.stream_id
@@ -113,7 +118,10 @@ class Stream:
             self.bot_says = _UNPACKED
         self._playout = Playout(max_ms=request.playout_max_ms, prebuffer_ms=request.prebuffer_ms, audio=self.bot_says)
         self._outbox = Outbox()
-        self._socket = BotSocket(self._receive_message, self._flush, request.max_message_bytes + HARD_LIMIT_EXTRA_BYTES)
+        if not request.url.lower().startswith("ws:"):
+            fast = None  # TLS is the library's
+        self._socket = BotSocket(self, request.max_message_bytes + HARD_LIMIT_EXTRA_BYTES, fast)
+        self._pattern: AudioPattern | None = None
         self._flushed = asyncio.Event()
         self._heard = asyncio.Event()
         """Something came from the bot that may have made it ready, or done."""
@@ -135,18 +143,25 @@ class Stream:
         if self._timeline is None:
             self._timeline = Timeline(now_s, self.wire)
             self._greeted = True
-            self._say(self._dialect.opened())
+            self._say(self._numbered().opened())
         return self._timeline
 
     def hear(self, payload: bytes, timestamp_ms: int) -> None:
         """A frame of the caller, for the bot."""
-        message = self._dialect.audio(payload, timestamp_ms)
+        message = self._numbered().audio(payload, timestamp_ms)
         if message is None:
             return
         if self._socket.full:
             self._outbox.put_audio(message)
-        else:
-            self._socket.send(message)
+            return
+        self._socket.send(message)
+        if self._socket.line is not None and (template := self._dialect.template()) is not None:
+            self._socket.line.write(template)
+
+    @property
+    def line(self) -> int:
+        """Number of the stream's line in the fast path, which writes for it when it can; -1 when it has none."""
+        return -1 if self._socket.line is None else self._socket.line.number
 
     def step(self) -> bytes | None:
         """A frame of the bot, for the caller; None when it says nothing."""
@@ -158,12 +173,12 @@ class Stream:
     def dtmf(self, digit: str) -> None:
         """The caller pressed a digit."""
         if self._timeline is not None:
-            self._control(self._dialect.dtmf(digit))
+            self._control(self._numbered().dtmf(digit))
 
     def notify(self, notice: Notice) -> None:
         """Something the bot may want to know."""
         if self._timeline is not None:
-            self._say(self._dialect.notify(notice))
+            self._say(self._numbered().notify(notice))
 
     def rejected_rtp(self, cause: RtpReject) -> None:
         """A datagram from the caller's address that is not used; the first of its cause is logged."""
@@ -217,42 +232,20 @@ class Stream:
         upgrade = self._dialect.upgrade(
             Upgrade(self._request.url, self._request.headers), unix_s=time.time(), nonce=secrets.token_urlsafe(16)
         )
-        headers = dict(upgrade.headers)
-        if upgrade.subprotocols:
-            headers["Sec-WebSocket-Protocol"] = ", ".join(upgrade.subprotocols)
-        dialling = asyncio.create_task(
-            dial(
-                upgrade.url,
-                self._socket,
-                headers=headers,
-                tls=self._tls,
-                timeout_s=self._request.connect_timeout_ms / 1000,
-                max_message_bytes=self._request.max_message_bytes,
-                reach=self._request.reach,
-            )
+        return await dial_unless(
+            self._close,
+            upgrade,
+            self._socket,
+            tls=self._tls,
+            timeout_s=self._request.connect_timeout_ms / 1000,
+            max_message_bytes=self._request.max_message_bytes,
+            reach=self._request.reach,
         )
-        reached = False
-        try:
-            await asyncio.wait((dialling, self._close), return_when=asyncio.FIRST_COMPLETED)
-            if not self._close.done():
-                await dialling
-                reached = True
-            return reached
-        finally:
-            if not reached:
-                await self._abandon(dialling)
-
-    async def _abandon(self, dialling: asyncio.Task[None]) -> None:
-        """Waits for a dial that is wanted no more; closes what it may have opened in the same moment."""
-        dialling.cancel()
-        (failure,) = await asyncio.gather(dialling, return_exceptions=True)
-        if failure is None:
-            self._socket.abort()
 
     async def _converse(self, opened: Callable[[StreamOpened], None], started_s: float, deadline_s: float) -> End:
         """From the open WebSocket to its end."""
         self._socket.full = False
-        self._flush()
+        self.on_writable()
         watching = asyncio.create_task(self._socket.watch(self._ping_interval_s, self._ping_timeout_s))
         beating = asyncio.create_task(self._beat())
         try:
@@ -308,12 +301,12 @@ class Stream:
         """What the protocol sends by itself."""
         while self._dialect.heartbeat_s is not None:
             await asyncio.sleep(self._dialect.heartbeat_s)
-            self._take(self._dialect.heartbeat())
+            self._take(self._numbered().heartbeat())
 
     async def _goodbye(self) -> None:
         """Says `stop` and closes with 1000; a bot that does not listen is left after a short while."""
         if self._greeted:
-            self._say(self._dialect.closing(STOP_REASONS.get(self._close.result(), StopReason.ERROR)))
+            self._say(self._numbered().closing(STOP_REASONS.get(self._close.result(), StopReason.ERROR)))
         if self._outbox:
             self._flushed.clear()
             try:
@@ -324,29 +317,56 @@ class Stream:
         await self._until(lambda: self._dialect.done, GOODBYE_S)
         await self._socket.close()
 
-    def _flush(self) -> None:
+    # -- called by the WebSocket -------------------------------------------------------------------------------
+
+    def on_audio(self, audio: bytes) -> None:
+        """A message of the bot that the fast path has read."""
+        self._stats.bot_messages += 1
+        self._play(audio)
+
+    def on_full(self) -> None:
+        """What waits is not to be overtaken."""
+        self._numbered()
+
+    def _numbered(self) -> Dialect:
+        """The dialect, for what is to bear the next number: the fast path writes no more until the next frame."""
+        line = self._socket.line
+        if line is not None and line.writes:
+            self._dialect.sent(line.stop_writing())
+        return self._dialect
+
+    def on_writable(self) -> None:
         """Sends what waits, as far as there is room: so nothing waits while there is."""
         while not self._socket.full and (message := self._outbox.take()) is not None:
             self._socket.send(message)
         if not self._outbox:
             self._flushed.set()
 
-    def _receive_message(self, message: WireMessage) -> None:
+    def on_message(self, message: WireMessage) -> None:
+        """Any other message of the bot."""
         self._stats.bot_messages += 1
         if len(message) > self._request.max_message_bytes:
             self._reject(Rejected(RejectCause.TOO_LARGE, f"{len(message)} bytes"))
             return
         self._take(self._dialect.decode(message))
+        pattern = self._dialect.pattern()
+        if pattern is not self._pattern and self._socket.line is not None:
+            self._pattern = pattern
+            self._socket.line.read(pattern, self._request.max_message_bytes)
         if not self._heard.is_set():
             self._heard.set()
 
     def _take(self, said: Sequence[BotMessage]) -> None:
         for each in said:
             if isinstance(each, BotAudio):
-                self._stats.bot_audio_bytes += len(each.payload)
-                self._playout.write(each.payload if self._unpack is None else self._unpacked(each.payload))
+                self._play(each.payload)
             else:
+                self._numbered()  # it may change what audio messages look like
                 self._take_other(each)
+
+    def _play(self, audio: bytes) -> None:
+        self._stats.bot_audio_bytes += len(audio)
+        self._playout.write(audio if self._unpack is None else self._unpacked(audio))
 
     def _unpacked(self, packet: bytes) -> bytes:
         assert self._unpack is not None
@@ -366,7 +386,7 @@ class Stream:
                 self._stats.clears += 1
                 played_ms = self._playout.played_ms
                 self._return_marks(self._playout.clear())
-                self._say(self._dialect.cleared(played_ms))
+                self._say(self._numbered().cleared(played_ms))
             case BotReply(messages):
                 self._say(messages)
             case Rejected():
@@ -405,7 +425,7 @@ class Stream:
                 self._ask(name.command)
                 continue
             self._stats.marks += 1
-            self._control(self._dialect.mark_played(name))
+            self._control(self._numbered().mark_played(name))
 
     def _say(self, messages: Sequence[WireMessage]) -> None:
         for message in messages:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from picows import WSAutoPingStrategy, WSListener
+from picows import WSAutoPingStrategy
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the compiled class, which its stubs leave out
 from picows.url import WSParsedURL
+
+from connector.media.botsocket import BotSocket
 
 MAX_HEAD_BYTES = 16_384
 READ_BUFFER_BYTES = 2_048
@@ -31,9 +33,7 @@ class UpgradeProtocol(WSProtocol):  # type: ignore[misc]
         max_frame_bytes: A longer frame ends the connection.
     """
 
-    def __init__(
-        self, bot: WSParsedURL, listener: WSListener, headers: Mapping[str, str], max_frame_bytes: int
-    ) -> None:
+    def __init__(self, bot: WSParsedURL, listener: BotSocket, headers: Mapping[str, str], max_frame_bytes: int) -> None:
         super().__init__(
             bot.netloc.rpartition("@")[2],
             bot.resource_name,
@@ -51,6 +51,7 @@ class UpgradeProtocol(WSProtocol):  # type: ignore[misc]
             dict(headers),
             READ_BUFFER_BYTES,
         )
+        self._listener = listener
         self._piece = bytearray(MAX_HEAD_BYTES)
         self._head = b""
         # On the instance, so that the transport finds them until they are deleted.
@@ -69,7 +70,11 @@ class UpgradeProtocol(WSProtocol):  # type: ignore[misc]
         self._piece = bytearray()
         self._head = b""
         self.transport.underlying_transport.set_protocol(self)  # which looks them up anew
-        self._pass_on(with_one_connection_option(head) + end + rest)
+        self._pass_on(with_one_connection_option(head) + end)
+        if self._listener.takes_over and not self.transport.underlying_transport.is_closing():
+            self._listener.take_over(rest)
+        else:
+            self._pass_on(rest)
 
     def _pass_on(self, data: bytes) -> None:
         while data and not self.transport.underlying_transport.is_closing():

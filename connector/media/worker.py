@@ -49,6 +49,7 @@ from connector.media.control import (
     encode,
 )
 from connector.media.counters import Counters
+from connector.media.fastpath import FastPath, FastPathMissing
 from connector.media.stream import Stream
 
 EXIT_PORT_TAKEN = 3
@@ -74,12 +75,14 @@ class Worker:
         send: Takes a message for the control process; returns False when that does not read.
         ping_interval_s: Towards each bot.
         ping_timeout_s: Towards each bot.
+        fast: For bots without TLS.
     """
 
     def __init__(
         self,
         *,
         rtp: socket.socket,
+        fast: FastPath | None,
         send: Callable[[FromWorker], bool],
         ping_interval_s: float,
         ping_timeout_s: float,
@@ -93,7 +96,8 @@ class Worker:
         self._counters = Counters()
         self._streams: dict[str, Stream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._audio = AudioLoop(rtp, self._counters, self._failed)
+        self._fast = fast
+        self._audio = AudioLoop(rtp, self._counters, fast, self._failed)
         self._reporting: asyncio.Task[None] | None = None
         self._reported = time.monotonic(), time.process_time()
 
@@ -118,6 +122,8 @@ class Worker:
             self._reporting.cancel()
             await asyncio.gather(self._reporting, return_exceptions=True)
         self._audio.stop()
+        if self._fast is not None:
+            self._fast.close()
         self._rtp.close()
 
     # -- control -----------------------------------------------------------------------------------------------
@@ -154,6 +160,7 @@ class Worker:
                 ping_interval_s=self._ping_interval_s,
                 ping_timeout_s=self._ping_timeout_s,
                 tls=self._tls,
+                fast=self._fast,
                 tell=self._command,
             )
         except (ValueError, OpusMissing) as error:
@@ -244,7 +251,9 @@ def bind(host: str, port: int) -> socket.socket:
     return rtp
 
 
-async def serve(control: socket.socket, rtp: socket.socket, ping_interval_s: float, ping_timeout_s: float) -> None:
+async def serve(
+    control: socket.socket, rtp: socket.socket, ping_interval_s: float, ping_timeout_s: float, fast_path: bool
+) -> None:
     """Runs a worker until its control channel closes."""
     reader, writer = await asyncio.open_connection(sock=control, limit=MAX_LINE_BYTES)
 
@@ -258,10 +267,16 @@ async def serve(control: socket.socket, rtp: socket.socket, ping_interval_s: flo
         writer.write(encode(message))
         return True
 
-    worker = Worker(rtp=rtp, send=send, ping_interval_s=ping_interval_s, ping_timeout_s=ping_timeout_s)
+    fast = None
+    if fast_path:
+        try:
+            fast = FastPath()
+        except FastPathMissing as why:
+            log.warning("fast_path_missing", cause=str(why))
+    worker = Worker(rtp=rtp, fast=fast, send=send, ping_interval_s=ping_interval_s, ping_timeout_s=ping_timeout_s)
     worker.start()
     host, port = rtp.getsockname()[:2]
-    send(WorkerReady(os.getpid(), Address(host, port)))
+    send(WorkerReady(os.getpid(), Address(host, port), fast is not None))
     # What lives now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -284,6 +299,7 @@ def main() -> None:
     parser.add_argument("--bind-port", type=int, required=True)
     parser.add_argument("--ping-interval-s", type=float, default=5.0)
     parser.add_argument("--ping-timeout-s", type=float, default=10.0)
+    parser.add_argument("--no-fast-path", action="store_true")
     parser.add_argument("--log-format", choices=("console", "json"), default="console")
     parser.add_argument("--log-level", default="info")
     options = parser.parse_args()
@@ -298,7 +314,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(EXIT_PORT_TAKEN if error.errno == errno.EADDRINUSE else EXIT_CANNOT_BIND)
     control = socket.socket(fileno=options.control_fd)
-    uvloop.run(serve(control, rtp, options.ping_interval_s, options.ping_timeout_s))
+    uvloop.run(serve(control, rtp, options.ping_interval_s, options.ping_timeout_s, not options.no_fast_path))
 
 
 if __name__ == "__main__":

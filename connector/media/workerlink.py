@@ -29,6 +29,8 @@ SILENT_WORKER_S = 10.0
 STOP_S = 4.0
 STABLE_S = 30.0
 """A worker that lived so long starts the backoff anew."""
+BUSY_WEIGHT = 0.3
+"""Of the last second: opening many streams keeps a worker busy for a moment, and says little of what it can carry."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
 
 log = structlog.get_logger()
@@ -58,7 +60,8 @@ class WorkerLink:
         streams: Streams placed on it; kept by the engine.
         counters: Totals by name, kept over restarts; what a killed worker counted in its last second is missing.
         tick_late_ms: Largest lateness of a pacing step in the last second.
-        busy: Share of a core in the last second, 0 to 1.
+        busy: Share of a core in the last seconds, 0 to 1.
+        fast_path: Whether it has the compiled helper.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class WorkerLink:
         self.counters = dict.fromkeys(counters.NAMES, 0)
         self.tick_late_ms = 0.0
         self.busy = 0.0
+        self.fast_path = False
         self._host = host
         self._port = port
         self._command = tuple(command)
@@ -182,7 +186,7 @@ class WorkerLink:
 
     def _handle(self, message: FromWorker) -> None:
         if isinstance(message, WorkerReady):
-            self.pid, self.rtp = message.pid, message.rtp
+            self.pid, self.rtp, self.fast_path = message.pid, message.rtp, message.fast_path
             self._port = message.rtp.port
             log.info(
                 "media_worker_ready", worker=self.number, pid=self.pid, rtp=f"{message.rtp.host}:{message.rtp.port}"
@@ -190,7 +194,8 @@ class WorkerLink:
             self._came(self)
             return
         if isinstance(message, WorkerStats):
-            self.tick_late_ms, self.busy = message.tick_late_ms, message.busy
+            self.tick_late_ms = message.tick_late_ms
+            self.busy += (message.busy - self.busy) * BUSY_WEIGHT
             for name, value in message.counters.items():
                 self.counters[name] = self._past.get(name, 0) + value
         self._heard(self, message)

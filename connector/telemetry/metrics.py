@@ -261,6 +261,7 @@ class LiveCollector(Collector):
         streams = _gauge("connector_media_worker_streams", "Streams that the worker has.", "worker")
         busy = _gauge("connector_media_worker_busy", "Share of a core in the last second, 0 to 1.", "worker")
         late = _gauge("connector_media_tick_late_seconds", "Largest lateness of a tick in the last second.", "worker")
+        fast = _gauge("connector_media_fast_path", "Whether the worker has its compiled helper.", "worker")
         restarts = _counter("connector_media_worker_restarts", "Times it died and was started again.", "worker")
         for worker in self._engine.workers:
             key = (str(worker.number),)
@@ -268,8 +269,9 @@ class LiveCollector(Collector):
             streams.add_metric(key, worker.streams)
             busy.add_metric(key, worker.busy)
             late.add_metric(key, worker.tick_late_ms / 1000)
+            fast.add_metric(key, worker.fast_path)
             restarts.add_metric(key, worker.restarts)
-        yield from (ready, streams, busy, late, restarts)
+        yield from (ready, streams, busy, late, fast, restarts)
         for name, help_text, value in (
             ("connector_media_streams_reopened", "Streams that outlived their worker.", stats.reopened),
             ("connector_media_gap_seconds", "Audio that these streams missed.", stats.gap_ms / 1000),

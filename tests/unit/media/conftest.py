@@ -13,8 +13,10 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from connector.media import fastpath_build
 from connector.media.control import Address, OpenStream
 from connector.media.engine import MediaEngine, StreamFailed, StreamHandle
+from connector.media.fastpath import FastPathMissing, load
 from connector.media.rtp import RtpPacket, build, parse, uint16, uint32
 
 SILENCE = b"\xff" * 160
@@ -110,6 +112,15 @@ class RecordingBot:
 
 
 Open = Callable[..., Awaitable[tuple[StreamHandle, Caller]]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_path_is_built() -> None:
+    """Where these tests run there is a compiler: scripts/setup sees to that."""
+    try:
+        load()
+    except FastPathMissing:
+        assert not fastpath_build.build()
 
 
 @pytest.fixture

@@ -1,0 +1,45 @@
+"""Builds the fast path (fastpath.c) where there is a C compiler; without one the connector runs without it.
+
+    python -m connector.media.fastpath_build
+
+puts it beside its source; an installation does the same by itself. It stands alone, for the build of the package
+loads it as a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("fastpath.c")
+LIBRARY = SOURCE.with_name("libfastpath.so")
+FLAGS = ("-O2", "-fPIC", "-shared", "-Wall", "-Wextra")
+
+
+def source_id() -> str:
+    """Names the source; the library carries it, so that one built from another source is not taken."""
+    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
+
+
+def build() -> str:
+    """Compiles; gives why there is no library, or nothing."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return "there is no C compiler"
+    with tempfile.TemporaryDirectory(dir=SOURCE.parent, prefix=".build-") as folder:
+        made = Path(folder) / LIBRARY.name
+        command = [compiler, *FLAGS, f'-DSOURCE_ID="{source_id()}"', "-o", str(made), str(SOURCE)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            return f"{compiler} failed: {done.stderr.strip()[-500:]}"
+        made.replace(LIBRARY)  # in one step, for a worker may be loading it
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(build() or None)
