@@ -1,7 +1,6 @@
 """The event path: bytes of AMI to changed state and metrics, against panoramisk alone; resync; size; viewers.
 
-`docs/bench.md` says what each figure means. The bytes are those that real Asterisk sent (tests/fixtures/ami), repeated
-with other uniqueids, channels and queues.
+`docs/bench.md` says what each figure means, `bench/results` what was measured.
 """
 
 from __future__ import annotations
@@ -14,137 +13,51 @@ import logging
 import os
 import platform
 import re
+import socket
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-import aiohttp
-import msgspec
 import structlog
 from aiohttp import web
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 from prometheus_client.exposition import generate_latest
 
+from bench.parts.amibytes import (
+    LARGE,
+    QUEUES,
+    Size,
+    channel_items,
+    chunks,
+    list_answer,
+    live_events,
+    queue_items,
+)
+from bench.parts.scrape import scrape
 from connector.access.accounts import Account, principal_of
 from connector.access.rights import Role
-from connector.acd.model import PbxState
 from connector.app import Connector
 from connector.asterisk.ami_client import AmiClient, _Protocol
 from connector.asterisk.ami_model import AmiLimits
 from connector.asterisk.link import PbxLink
 from connector.config import Settings
-from connector.events import (
-    AgentCompleted,
-    CallOutcome,
-    LinkState,
-    Member,
-    Outcome,
-    QueueParams,
-    QueueSnapshot,
-    QueuesSnapshot,
-    TalkEnded,
-)
+from connector.events import LinkState
 from connector.web.auth.identity import Who, set_who
-from connector.web.push.hub import Hub
-from connector.web.push.socket import PATH, LiveSocket
+from connector.web.push.socket import LiveSocket
 
-FIXTURES = Path(__file__).parents[1] / "tests" / "fixtures" / "ami"
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
-CHUNK_BYTES = 65_536
-"""What a read of the socket returns at most when much is waiting."""
-QUEUES = 50
-"""Over which the repeated events are spread."""
 
 VIEWERS = 50
 VIEWER_EVENTS_PER_S = 2_000
 VIEWER_S = 10.0
-
-SCRAPE_QUEUES, SCRAPE_MEMBERS, SCRAPES = 200, 2_000, 7
-
-LIST_QUEUES, LIST_MEMBERS, LIST_CALLERS = 500, 5_000, 2_000
-
-
-# -- the bytes --------------------------------------------------------------------------------------------------------
-
-
-def recorded(name: str) -> list[bytes]:
-    """The messages of a recording, without answers to actions and their lists."""
-    messages = (FIXTURES / f"{name}.bin").read_bytes().split(b"\r\n\r\n")
-    return [one for one in messages if one and b"\r\nActionID:" not in one and not one.startswith(b"Response:")]
-
-
-def live_events(count: int) -> bytes:
-    """So many events, as copies of a recorded shift; each copy is of other calls, and of one of `QUEUES` queues."""
-    shift = b"\r\n\r\n".join(recorded("22-shift")) + b"\r\n\r\n"
-    each = shift.count(b"\r\n\r\n")
-    return b"".join(_renamed(shift, number) for number in range(-(-count // each)))
-
-
-def _renamed(messages: bytes, number: int) -> bytes:
-    renamed = re.sub(rb"(ueid|kedid): (\S+)", rb"\1: %d-\2" % number, messages)
-    renamed = re.sub(rb"-0000([0-9a-f]{4})\b", rb"-%04x\1" % (number % 65_536), renamed)
-    return re.sub(rb"Queue: (\w+)", rb"Queue: \1 %d" % (number % QUEUES), renamed)
-
-
-def list_answer(action_id: str, name: str, items: Iterator[bytes]) -> Iterator[bytes]:
-    """The answer to a list action, in pieces."""
-    head = b"ActionID: %s\r\n" % action_id.encode()
-    yield b"Response: Success\r\n" + head + b"EventList: start\r\nMessage: will follow\r\n\r\n"
-    for item in items:
-        yield re.sub(rb"ActionID: [^\r]*", head.strip(), item) + b"\r\n\r\n"
-    yield b"Event: %s\r\n" % name.encode() + head + b"EventList: Complete\r\nListItems: 0\r\n\r\n"
-
-
-def _sample(event: str) -> bytes:
-    """The first recorded list item of that kind."""
-    messages = (FIXTURES / "22-shift.bin").read_bytes().split(b"\r\n\r\n")
-    return next(one for one in messages if one.startswith(b"Event: %s\r\n" % event.encode()) and b"ActionID" in one)
-
-
-def _with(message: bytes, **fields: str) -> bytes:
-    for name, value in fields.items():
-        message = re.sub(rb"\r\n%s: [^\r]*" % name.encode(), b"\r\n%s: %s" % (name.encode(), value.encode()), message)
-    return message
-
-
-def queue_items() -> Iterator[bytes]:
-    """What QueueStatus lists of a large contact centre."""
-    params, member, caller = _sample("QueueParams"), _sample("QueueMember"), _sample("QueueEntry")
-    for queue in range(LIST_QUEUES):
-        name = f"queue {queue}"
-        yield _with(params, Queue=name)
-        for number in range(LIST_MEMBERS // LIST_QUEUES):
-            agent = f"PJSIP/agent{queue}-{number}"
-            yield _with(member, Queue=name, Name=f"Agent {queue}-{number}", Location=agent, StateInterface=agent)
-        for number in range(LIST_CALLERS // LIST_QUEUES):
-            yield _with(
-                caller,
-                Queue=name,
-                Position=str(number + 1),
-                Channel=f"PJSIP/trunk-{queue:04x}{number:04x}",
-                Uniqueid=f"lab-1.{queue}.{number}",
-            )
-
-
-def channel_items() -> Iterator[bytes]:
-    """What CoreShowChannels lists: the callers' channels."""
-    channel = _sample("CoreShowChannel")
-    for queue in range(LIST_QUEUES):
-        for number in range(LIST_CALLERS // LIST_QUEUES):
-            uniqueid = f"lab-1.{queue}.{number}"
-            name = f"PJSIP/trunk-{queue:04x}{number:04x}"
-            yield _with(channel, Channel=name, Uniqueid=uniqueid, Linkedid=uniqueid)
-
-
-def chunks(data: bytes) -> Iterator[bytes]:
-    """The bytes as the socket gives them."""
-    for start in range(0, len(data), CHUNK_BYTES):
-        yield data[start : start + CHUNK_BYTES]
 
 
 # -- the two paths ----------------------------------------------------------------------------------------------------
@@ -162,11 +75,24 @@ class _Nowhere(asyncio.Transport):
 
 
 class Ours:
-    """A connector whose AMI connection is fed by hand; everything behind it is as in production."""
+    """A connector whose AMI connection is fed by hand; everything behind it is as in production.
 
-    def __init__(self) -> None:
-        pbx = {"main": {"ami": {"secret": "none"}, "ari": {"password": "none"}}}
-        self.connector = Connector(Settings.model_validate({"pbx": pbx}))
+    `async with` runs what the program runs behind the bus: history into SQLite, the push connection's ticks, webhooks.
+
+    Args:
+        hook_port: Where a webhook goes that wants all events; 0 for none.
+    """
+
+    def __init__(self, hook_port: int = 0) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-events-")
+        hook = {"url": f"http://127.0.0.1:{hook_port}/hook", "secret": "0123456789abcdef", "allow_private": True}
+        settings = {
+            "pbx": {"main": {"ami": {"secret": "none"}, "ari": {"password": "none"}}},
+            "store": {"directory": self._folder.name},
+            "webhook_outbox": f"{self._folder.name}/outbox.sqlite",
+            **({"webhook": {"all": hook}} if hook_port else {}),
+        }
+        self.connector = Connector(Settings.model_validate(settings))
         self.link: PbxLink = self.connector._links["main"]
         self.link._changed("ami", LinkState.UP, "bench")
         ami = self.link.ami
@@ -176,6 +102,18 @@ class Ours:
         self.client._live = True
         self.client.received(BANNER)
         self._consumer = asyncio.create_task(self.link._consume_ami())
+        self._behind: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        parts = (self.connector.store.run(), self.connector._hub.run(), self.connector._hooks.run())
+        self._behind = [asyncio.create_task(part) for part in parts]
+        await self.connector.store.writer.up.wait()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def feed(self, chunk: bytes) -> None:
         """One segment, and its events until they are applied."""
@@ -185,14 +123,56 @@ class Ours:
                 self._consumer.result()  # its defect
             await asyncio.sleep(0)
 
+    async def lists(self, size: Size) -> dict[str, Any]:
+        """Reads a contact centre in; time from the first and the last byte of each list."""
+        result: dict[str, Any] = {}
+        for action, complete, items in (
+            ("QueueStatus", "QueueStatusComplete", queue_items),
+            ("CoreShowChannels", "CoreShowChannelsComplete", channel_items),
+        ):
+            request = asyncio.create_task(self.client.request_list({"Action": action}, 60.0))
+            await asyncio.sleep(0)
+            (action_id,) = {call.id for call in self.client.protocol.responses.values()}
+            data = b"".join(list_answer(action_id, complete, items(size)))
+            started = time.perf_counter()
+            parts = list(chunks(data))
+            for chunk in parts[:-1]:
+                self.client.protocol.data_received(chunk)
+                await asyncio.sleep(0)
+            last = time.perf_counter()
+            await self.feed(parts[-1])
+            await request
+            now = time.perf_counter()
+            result[action] = {
+                "bytes": len(data),
+                "from_first_byte_s": round(now - started, 3),
+                "from_last_byte_s": round(now - last, 3),
+            }
+        state = self.link.state
+        assert len(state.queues) == size.queues
+        assert sum(len(queue.members) for queue in state.queues.values()) == size.members
+        assert sum(len(queue.waiting) for queue in state.queues.values()) == len(state.calls) == size.callers
+        return result
+
+    async def written(self) -> None:
+        """Waits until history has everything."""
+        while self.connector.store.writer.stats.waiting:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.01)
+
+    def scrape_ms(self) -> float:
+        """CPU of one /metrics: the median of five."""
+        return statistics.median(_cpu_s(lambda: generate_latest(self.connector._registry)) for _ in range(5)) * 1000
+
     async def close(self) -> None:
-        """Ends its task."""
-        self._consumer.cancel()
-        await asyncio.gather(self._consumer, return_exceptions=True)
+        """Ends its tasks."""
+        for task in (self._consumer, *self._behind):
+            task.cancel()
+        await asyncio.gather(self._consumer, *self._behind, return_exceptions=True)
+        self._folder.cleanup()
 
 
 async def our_seconds(data: bytes) -> tuple[float, Ours]:
-    """CPU of the whole path."""
+    """CPU of the whole path, up to what each subscriber of the bus takes in hand."""
     ours = Ours()
     await asyncio.sleep(0)
     gc.collect()
@@ -200,6 +180,18 @@ async def our_seconds(data: bytes) -> tuple[float, Ours]:
     for chunk in chunks(data):
         await ours.feed(chunk)
     return time.process_time() - started, ours
+
+
+async def seconds_with_writing(data: bytes) -> tuple[float, dict[str, int]]:
+    """The same, and all that follows: history written into SQLite, viewers' items made. Also what was written."""
+    async with Ours() as ours:
+        gc.collect()
+        started = time.process_time()
+        for chunk in chunks(data):
+            await ours.feed(chunk)
+        await ours.written()
+        ours.connector._hub.flush()
+        return time.process_time() - started, dict(ours.connector.store.writer.stats.written)
 
 
 def panoramisk_seconds(data: bytes) -> float:
@@ -218,74 +210,87 @@ def panoramisk_seconds(data: bytes) -> float:
     return time.process_time() - started
 
 
-async def speed(count: int, rounds: int) -> dict[str, Any]:
-    """Both paths in turn, on the same bytes; the best round of each counts."""
+async def one_round(count: int) -> dict[str, Any]:
+    """Both paths in turn, on the same bytes; in a fresh process, so that no round has another's garbage."""
     data = live_events(count)
     events = data.count(b"\r\n\r\n")
-    ours_s, theirs_s = [], []
-    for _ in range(rounds):
-        theirs_s.append(panoramisk_seconds(data))
-        used_s, ours = await our_seconds(data)
-        ours_s.append(used_s)
-        taken, outcomes = ours.link.ami.counters["events"], ours.link.state.outcomes  # type: ignore[index]
-        assert taken == events, (taken, events)
-        assert len(outcomes) > QUEUES
-        assert not ours.link.malformed
-        await ours.close()
+    theirs_s = panoramisk_seconds(data)
+    ours_s, ours = await our_seconds(data)
+    taken, outcomes = ours.link.ami.counters["events"], ours.link.state.outcomes  # type: ignore[index]
+    assert taken == events, (taken, events)
+    assert len(outcomes) >= QUEUES
+    assert not ours.link.malformed
+    assert not ours.connector._bus.handler_errors
+    await ours.close()
+    del ours
+    all_s, written = await seconds_with_writing(data)
     return {
         "events": events,
         "bytes": len(data),
-        "rounds": rounds,
-        "events_per_second": round(events / min(ours_s)),
-        "panoramisk_events_per_second": round(events / min(theirs_s)),
-        "ratio_to_panoramisk": round(min(ours_s) / min(theirs_s), 3),
-        "ratio_by_round": [round(ours / theirs, 3) for ours, theirs in zip(ours_s, theirs_s, strict=True)],
+        "theirs_s": theirs_s,
+        "ours_s": ours_s,
+        "all_s": all_s,
+        "written": written,
     }
+
+
+def speed(count: int, rounds: int) -> dict[str, Any]:
+    """Medians of several rounds."""
+    done = [in_child("round", "--events", str(count)) for _ in range(rounds)]
+    events = done[0]["events"]
+
+    def median(of: Callable[[dict[str, Any]], float]) -> float:
+        return statistics.median(map(of, done))
+
+    return {
+        "events": events,
+        "bytes": done[0]["bytes"],
+        "rounds": rounds,
+        "events_per_second": round(events / median(lambda each: each["ours_s"])),
+        "panoramisk_events_per_second": round(events / median(lambda each: each["theirs_s"])),
+        "ratio_to_panoramisk": round(median(lambda each: each["ours_s"] / each["theirs_s"]), 3),
+        "ratio_by_round": [round(each["ours_s"] / each["theirs_s"], 3) for each in done],
+        "events_per_second_with_writing": round(events / median(lambda each: each["all_s"])),
+        "ratio_with_writing": round(median(lambda each: each["all_s"] / each["theirs_s"]), 3),
+        "records_written": done[0]["written"],
+    }
+
+
+def first_comparison(ours: Ours) -> tuple[float, float]:
+    """How long it takes to make all items of the push connection, and the longest step of it, in milliseconds."""
+    hub = ours.connector._hub
+    hub.flush()
+    hub.shelf.items.clear()
+    hub.shelf._parts.clear()
+    hub.shelf.touch_all()
+    gc.collect()
+    started = before = time.perf_counter()
+    longest_s = 0.0
+    for _ in hub.steps():
+        now = time.perf_counter()
+        longest_s, before = max(longest_s, now - before), now
+    return round((before - started) * 1000, 1), round(longest_s * 1000, 1)
 
 
 async def resync() -> dict[str, Any]:
     """Reads large lists in; run in a process of its own, for its size."""
     before_mb = _rss_mb()
-    ours = Ours()
-    state, result = ours.link.state, {}
     first = time.perf_counter()
-    for action, complete, items in (
-        ("QueueStatus", "QueueStatusComplete", queue_items),
-        ("CoreShowChannels", "CoreShowChannelsComplete", channel_items),
-    ):
-        request = asyncio.create_task(ours.client.request_list({"Action": action}, 60.0))
-        await asyncio.sleep(0)
-        (action_id,) = {call.id for call in ours.client.protocol.responses.values()}
-        data = b"".join(list_answer(action_id, complete, items()))
-        started = time.perf_counter()
-        parts = list(chunks(data))
-        for chunk in parts[:-1]:
-            ours.client.protocol.data_received(chunk)
-            await asyncio.sleep(0)
-        last = time.perf_counter()
-        await ours.feed(parts[-1])
-        await request
-        now = time.perf_counter()
-        result[action] = {
-            "bytes": len(data),
-            "from_first_byte_s": round(now - started, 3),
-            "from_last_byte_s": round(now - last, 3),
-        }
-        del data, parts
-    assert len(state.queues) == LIST_QUEUES
-    assert sum(len(queue.members) for queue in state.queues.values()) == LIST_MEMBERS
-    assert sum(len(queue.waiting) for queue in state.queues.values()) == len(state.calls) == LIST_CALLERS
-    peak_mb = _rss_mb("VmHWM")
-    scrape_s = min(_cpu_s(lambda: generate_latest(ours.connector._registry)) for _ in range(3))
-    await ours.close()
+    async with Ours() as ours:
+        result = await ours.lists(LARGE)
+        seconds = time.perf_counter() - first
+        comparison_ms, step_ms = first_comparison(ours)
+        result_rss = {"rss_mb": round(_rss_mb(), 1), "rss_peak_mb": round(_rss_mb("VmHWM"), 1)}
+        scrape_large = ours.scrape_ms()
     return {
         "resync_seconds": round(sum(part["from_last_byte_s"] for part in result.values()), 3),
         "resync": result,
-        "seconds": round(time.perf_counter() - first, 3),
-        "rss_mb": round(_rss_mb(), 1),
-        "rss_peak_mb": round(peak_mb, 1),
+        "seconds": round(seconds, 3),
+        **result_rss,
         "rss_before_mb": round(before_mb, 1),
-        "scrape_cpu_ms_500_queues": round(scrape_s * 1000, 1),
+        "push_comparison_ms": comparison_ms,
+        "push_comparison_step_ms": step_ms,
+        "scrape_cpu_ms_500_queues": round(scrape_large, 1),
     }
 
 
@@ -300,56 +305,12 @@ def _rss_mb(field: str = "VmRSS") -> float:
     return int(re.findall(rf"{field}:\s+(\d+) kB", status)[0]) / 1024
 
 
-async def scrape() -> dict[str, Any]:
-    """CPU of `/metrics` with all that a day fills; each time something has happened in every queue since the last."""
+async def scraped() -> dict[str, Any]:
+    """What a scrape costs; see `bench.parts.scrape`."""
     ours = Ours()
-    queues = [f"queue {number}" for number in range(SCRAPE_QUEUES)]
-    members = [f"PJSIP/agent{number}" for number in range(SCRAPE_MEMBERS)]
-    each = SCRAPE_MEMBERS // SCRAPE_QUEUES
-    snapshots = tuple(
-        QueueSnapshot(
-            params=QueueParams(
-                name=name, strategy="", max_callers=0, service_level_s=0, weight=0, completed=0, abandoned=0, hold_s=0,
-                talk_s=0,
-            ),
-            members=tuple(Member(interface=one, name=one) for one in members[number * each : (number + 1) * each]),
-            callers=(),
-        )
-        for number, name in enumerate(queues)
-    )  # fmt: skip
-    ours.link.tell(QueuesSnapshot(pbx="main", at=time.time(), queues=snapshots))
-
-    def happens(number: int) -> None:
-        for queue, name in enumerate(queues):
-            for outcome in Outcome:
-                uniqueid, agent, now = f"{number}-{queue}-{outcome}", members[queue * each], time.time()
-                ours.link.state.outcomes.setdefault(name, {})[outcome] = number
-                for event in (
-                    CallOutcome(
-                        pbx="main", at=now, queue=name, uniqueid=uniqueid, outcome=outcome, wait_s=9, agent=agent
-                    ),
-                    TalkEnded(
-                        pbx="main", at=now, queue=name, uniqueid=uniqueid, agent=agent, talk_s=9, hold_s=1,
-                        transferred=False,
-                    ),
-                    AgentCompleted(
-                        pbx="main", at=now, queue=name, uniqueid=uniqueid, interface=agent, member=agent, hold_s=1,
-                        talk_s=9, reason="agent",
-                    ),
-                ):  # fmt: skip
-                    ours.connector._bus.publish(event)
-
-    used: list[float] = []
-    for number in range(SCRAPES):
-        happens(number)
-        used.append(_cpu_s(lambda: generate_latest(ours.connector._registry)))
-    text = generate_latest(ours.connector._registry)
+    result = scrape(ours.connector)
     await ours.close()
-    return {
-        "scrape_cpu_ms": round(sorted(used)[len(used) // 2] * 1000, 1),
-        "scrape_cpu_max_ms": round(max(used) * 1000, 1),
-        "scrape_samples": sum(not line.startswith(b"#") for line in text.splitlines()),
-    }
+    return result
 
 
 # -- viewers ----------------------------------------------------------------------------------------------------------
@@ -357,42 +318,38 @@ async def scrape() -> dict[str, Any]:
 
 async def viewers(seconds: float) -> dict[str, Any]:
     """`VIEWERS` of the push connection while events arrive; how old a caller's join is when a viewer gets it."""
-    ours = Ours()
-    hub = Hub(_States(ours.link), clock=time.time, run_id="bench")
-    ours.connector._bus.handle("bench-hub", hub.on_item)
-    ticking = asyncio.create_task(hub.run())
+    hook_port = _free_port()
+    async with Ours(hook_port) as ours:
+        await ours.lists(LARGE)
 
-    @web.middleware
-    async def everybody_may(request: web.Request, handler: Any) -> Any:
-        account = Account(name="bench", role=Role.ADMIN)
-        set_who(request, Who("bench", "", principal_of(account)))
-        return await handler(request)
+        @web.middleware
+        async def everybody_may(request: web.Request, handler: Any) -> Any:
+            set_who(request, Who("bench", "", principal_of(Account(name="bench", role=Role.ADMIN))))
+            return await handler(request)
 
-    application = web.Application(middlewares=[everybody_may])
-    LiveSocket(hub, lambda _: True).add_to(application)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        port = runner.addresses[0][1]
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, "watch", "--port", str(port), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert child.stdin is not None
-        assert child.stdout is not None
-        await child.stdout.readline()  # all are connected
-        sent, used_s = await _feed_steadily(ours, seconds)
-        await asyncio.sleep(0.5)
-        child.stdin.close()
-        latencies = json.loads(await child.stdout.read())
-        await child.wait()
-    finally:
-        ticking.cancel()
-        await asyncio.gather(ticking, return_exceptions=True)
-        await runner.cleanup()
-        await ours.close()
-    latencies.sort()
+        application = web.Application(middlewares=[everybody_may])
+        LiveSocket(ours.connector._hub, lambda _: True).add_to(application)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            command = (sys.executable, "-m", "bench.parts.viewers", str(runner.addresses[0][1]), str(hook_port))
+            child = await asyncio.create_subprocess_exec(
+                *command, str(VIEWERS), stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=1 << 26
+            )
+            assert child.stdin is not None
+            assert child.stdout is not None
+            await child.stdout.readline()  # all are connected
+            sent, used_s = await _feed_steadily(ours, seconds)
+            await asyncio.sleep(0.5)
+            child.stdin.close()
+            seen = json.loads(await child.stdout.read())
+            await child.wait()
+        finally:
+            await runner.cleanup()
+        hub, hooks = ours.connector._hub, ours.connector._hooks.stats["all"]
+        rss_mb = _rss_mb()
+    latencies = sorted(seen["latencies"])
     assert latencies, "no viewer saw anything"
     return {
         "viewer_p50_ms": round(latencies[len(latencies) // 2] * 1000, 1),
@@ -402,20 +359,15 @@ async def viewers(seconds: float) -> dict[str, Any]:
         "viewer_snapshots_forced": hub.snapshots_forced,
         "viewer_events_per_second": round(sent / seconds),
         "viewer_server_cores": round(used_s / seconds, 2),
+        "viewer_rss_mb": round(rss_mb, 1),
+        "webhooks_delivered": seen["webhooks"],
+        "webhooks_dropped": hooks.dropped,
     }
-
-
-class _States:
-    def __init__(self, link: PbxLink) -> None:
-        self._states = {link.pbx: link.state}
-
-    def states(self) -> dict[str, PbxState]:
-        return self._states
 
 
 async def _feed_steadily(ours: Ours, seconds: float) -> tuple[int, float]:
     """`VIEWER_EVENTS_PER_S` events a second, each with the time at which it is fed; how many, and the CPU."""
-    messages = live_events(int(VIEWER_EVENTS_PER_S * seconds)).split(b"\r\n\r\n")[:-1]
+    messages = live_events(int(VIEWER_EVENTS_PER_S * seconds), LARGE.queues).split(b"\r\n\r\n")[:-1]
     each = VIEWER_EVENTS_PER_S // 100
     used, started = time.process_time(), time.monotonic()
     for number, start in enumerate(range(0, len(messages), each)):
@@ -426,54 +378,19 @@ async def _feed_steadily(ours: Ours, seconds: float) -> tuple[int, float]:
     return len(messages), time.process_time() - used
 
 
-class _Seen(msgspec.Struct):
-    kind: str
-    id: str
-    joined_at: float = 0.0
-
-
-class _Message(msgspec.Struct):
-    type: str
-    changed: tuple[_Seen, ...] = ()
-
-
-async def watch(port: int) -> list[float]:
-    """The viewers, in a process of their own; each latency is of one caller at one viewer."""
-    decode = msgspec.json.Decoder(_Message).decode
-    latencies: list[float] = []
-    connected = asyncio.Semaphore(0)
-
-    async def one(http: aiohttp.ClientSession) -> None:
-        seen: set[str] = set()
-        async with http.ws_connect(f"ws://127.0.0.1:{port}{PATH}", max_msg_size=0) as live:
-            await live.send_str('{"type": "subscribe"}')
-            await live.receive()  # the snapshot
-            connected.release()
-            async for message in live:
-                now = time.time()
-                for item in decode(message.data).changed:
-                    if item.kind == "caller" and item.id not in seen:
-                        seen.add(item.id)
-                        latencies.append(now - item.joined_at)
-
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        tasks = [asyncio.create_task(one(http)) for _ in range(VIEWERS)]
-        for _ in tasks:
-            await connected.acquire()
-        print("connected", flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return latencies
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
 
 
 # -- the program ------------------------------------------------------------------------------------------------------
 
 
-def in_child(role: str) -> dict[str, Any]:
+def in_child(role: str, *options: str) -> dict[str, Any]:
     """Runs one part in a fresh process."""
-    done = subprocess.run([sys.executable, __file__, role], stdout=subprocess.PIPE, check=True)
+    done = subprocess.run([sys.executable, "-m", "bench.events", role, *options], stdout=subprocess.PIPE, check=True)
     result = json.loads(done.stdout)
     assert isinstance(result, dict)
     return result
@@ -481,12 +398,14 @@ def in_child(role: str) -> dict[str, Any]:
 
 def bench(count: int, rounds: int) -> dict[str, Any]:
     """The whole benchmark."""
+    load = os.getloadavg()[0]
     return {
         "bench": "events",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
-        **asyncio.run(speed(count, rounds)),
+        "load_before": round(load, 2),
+        **speed(count, rounds),
         **in_child("resync"),
         **in_child("scrape"),
         **in_child("viewers"),
@@ -497,20 +416,19 @@ def main() -> None:
     """`scripts/bench events [--events N] [--rounds N] [--json FILE]`."""
     parser = argparse.ArgumentParser(prog="scripts/bench events", description="Speed and size of the event path.")
     parser.add_argument(
-        "role", nargs="?", default="bench", choices=("bench", "resync", "scrape", "viewers", "watch"), help="internal"
+        "role", nargs="?", default="bench", choices=("bench", "round", "resync", "scrape", "viewers"), help="internal"
     )
     parser.add_argument("--events", type=int, default=30_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--port", type=int, help="internal")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file for the result; standard output if absent")
     options = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the result's
     if options.role != "bench":
         part: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+            "round": lambda: one_round(options.events),
             "resync": resync,
-            "scrape": scrape,
+            "scrape": scraped,
             "viewers": lambda: viewers(VIEWER_S),
-            "watch": lambda: watch(options.port),
         }
         print(json.dumps(asyncio.run(part[options.role]())))
         return

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from connector.acd.agents import agent_name, running
 from connector.acd.buckets import Day
 from connector.acd.directory import people_of
-from connector.acd.figures import RECENT_S, Figures
+from connector.acd.figures import COUNTED, RECENT_S, Figures
 from connector.acd.model import PbxState
 from connector.asterisk.ids import make_id, parse_id
 from connector.asterisk.link import PbxLink
@@ -43,11 +43,12 @@ from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounter
 from connector.web.audit import Audit
 from connector.web.auth.build import accounts_of, sso_of
 from connector.web.directory import WholeDirectory
-from connector.web.happenings import AnyHappening, Happenings
+from connector.web.happenings import TOLD, AnyHappening, Happenings
 from connector.web.hooks.webhooks import Webhooks
 from connector.web.metrics import PushCollector
 from connector.web.probes import PbxProbes
 from connector.web.push.hub import Hub
+from connector.web.push.shelf import SHOWN
 from connector.web.push.socket import LiveSocket
 from connector.web.rest.api import Api
 from connector.web.rest.people import Person as KnownPerson
@@ -96,15 +97,15 @@ class Connector:
         self._admission = Admission(node_limit=settings.media.max_streams)
         self._registry = new_registry()
         self._counters = StreamCounters(self._registry)
-        self._bus.handle("queue-waits", QueueWaits(self._registry).on_event)
+        self._bus.handle("queue-waits", QueueWaits(self._registry).on_event, QueueWaits.takes)
         self._links = {name: self._link(name, pbx) for name, pbx in settings.pbx.items()}
         self.figures = {name: self._count(name, link) for name, link in self._links.items()}
         """What each PBX is measured by."""
         counted = FigureCounters(self.figures, self._clock, per_agent=settings.metrics.agents)
-        self._bus.handle("figure-counters", counted.on_event)
+        self._bus.handle("figure-counters", counted.on_event, FigureCounters.takes)
         self._registry.register(FiguresCollector(self.figures, counted, self.states, self._clock))
         self.store = self._store()
-        self._bus.handle("history", self.store.on_event)
+        self._bus.handle("history", self.store.on_event, Store.takes)
         self.book = ProfileBook(settings.profile, self.store.profiles, clock=self._clock)
         """The profiles."""
         self._dialler = Dialler(
@@ -136,8 +137,8 @@ class Connector:
         self._registry.register(HistoryCollector(self.store.writer.stats, self.store.recoveries))
         self._registry.register(PushCollector(self._hub, self._hooks))
         happenings = Happenings(states=self.states, tell=self._tell)
-        self._bus.handle("push", self._hub.on_item)
-        self._bus.handle("happenings", happenings.on_item)
+        self._bus.handle("push", self._hub.on_item, SHOWN)
+        self._bus.handle("happenings", happenings.on_item, TOLD)
         self._accounts = accounts_of(settings.http, self.store.accounts, clock=self._clock, monotonic=time.monotonic)
         self.audit = Audit(self._bus.publish, clock=self._clock)
         self._directory = WholeDirectory(
@@ -339,7 +340,7 @@ class Connector:
         """Gives a PBX's live state what the settings say of queues and people, and has it counted."""
         default, queues = self._settings.queue_default, self._settings.queue
         figures = Figures(name, lambda queue: queue_settings(default, queues, queue), default)
-        self._bus.handle(f"figures-{name}", figures.take)
+        self._bus.handle(f"figures-{name}", figures.take, COUNTED)
         link.state.default_wrap_up_s = default.wrap_up_seconds
         link.state.wrap_up_s = {queue: queue_settings(default, queues, queue).wrap_up_seconds for queue in queues}
         people = people_of(self._settings.agent, name)

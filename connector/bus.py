@@ -95,14 +95,20 @@ class Bus(Generic[T]):
     def __init__(self) -> None:
         self.published_total = 0
         self.handler_errors: dict[str, int] = {}
-        self._handlers: dict[str, Callable[[T], None]] = {}
+        self._handlers: dict[str, tuple[Callable[[T], None], tuple[type, ...] | None]] = {}
+        self._routes: dict[type, tuple[tuple[str, Callable[[T], None]], ...]] = {}
+        """Who takes items of a type; made when the first one comes, as most are of no matter to most."""
         self._subscriptions: dict[Subscription[T], None] = {}
         self._closed = False
 
     def publish(self, item: T) -> None:
         """Gives an item to all; never blocks, never raises for what a handler does."""
         self.published_total += 1
-        for name, handler in tuple(self._handlers.items()):
+        kind = item.__class__
+        route = self._routes.get(kind)
+        if route is None:
+            route = self._routes[kind] = self._route(kind)
+        for name, handler in route:
             try:
                 handler(item)
             except Exception:  # a subscriber's fault must not reach the publisher or the others
@@ -110,15 +116,26 @@ class Bus(Generic[T]):
                 self.handler_errors[name] = errors + 1
                 if not errors:
                     log.exception("bus_handler_failed", subscriber=name, item=type(item).__name__)
-        for subscription in tuple(self._subscriptions):
-            subscription._offer(item)
+        if self._subscriptions:
+            for subscription in tuple(self._subscriptions):
+                subscription._offer(item)
 
-    def handle(self, name: str, handler: Callable[[T], None]) -> Callable[[], None]:
-        """Has a handler called with every item, in the publisher's own turn.
+    def _route(self, kind: type) -> tuple[tuple[str, Callable[[T], None]], ...]:
+        return tuple(
+            (name, handler)
+            for name, (handler, types) in self._handlers.items()
+            if types is None or issubclass(kind, types)
+        )
+
+    def handle(
+        self, name: str, handler: Callable[[T], None], types: tuple[type, ...] | None = None
+    ) -> Callable[[], None]:
+        """Has a handler called with each item, in the publisher's own turn.
 
         Args:
             name: For metrics and logs; must be free.
             handler: Quick, and without awaiting.
+            types: Only items of these types; None for all.
 
         Returns:
             What ends it.
@@ -128,10 +145,12 @@ class Bus(Generic[T]):
         """
         if name in self._handlers:
             raise ValueError(f"a handler named {name!r} is there already: choose another name or end the first")
-        self._handlers[name] = handler
+        self._handlers[name] = (handler, types)
+        self._routes = {}
 
         def end() -> None:
             self._handlers.pop(name, None)
+            self._routes = {}
 
         return end
 

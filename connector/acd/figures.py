@@ -312,6 +312,9 @@ _HANDLERS: dict[type, Callable[[Figures, Any], None]] = {
     AgentInterval: Figures._interval,
 }
 
+COUNTED = tuple(_HANDLERS)
+"""What of the bus `Figures.take` counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Brief:

@@ -12,6 +12,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
+from operator import methodcaller
 from typing import Any
 
 import structlog
@@ -216,7 +217,7 @@ class AmiClient(Manager):  # type: ignore[misc]
                     log.exception("ami_message_not_handled")
 
     def _take(self, lines: list[str]) -> None:
-        message = _Message.from_line("\r\n".join(lines))
+        message = _Message.read(lines)
         if message is None:
             self._counters[AmiCounter.NO_TYPE] += 1
             return
@@ -268,6 +269,9 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]
         self.transport.abort()
 
 
+_cut = methodcaller("split", ": ", 1)
+
+
 class _Message(Message):  # type: ignore[misc]
     """A message as panoramisk reads it, but for its case-insensitive dict.
 
@@ -277,6 +281,22 @@ class _Message(Message):  # type: ignore[misc]
 
     def __init__(self, headers: dict[str, str | list[str]], content: str = "") -> None:
         self.headers = headers
+
+    @classmethod
+    def read(cls, lines: list[str]) -> _Message | None:
+        """The same as `from_line` of the lines together; None where they are no message.
+
+        Nearly all are events whose headers stand once each. Those need no more than to be cut at the colon, and read so
+        cost a quarter.
+
+        Args:
+            lines: Each with a colon and a blank in it.
+        """
+        headers: dict[str, Any] = dict(map(_cut, lines))
+        if len(headers) == len(lines) and "Event" in headers and "Result" not in headers:
+            return cls(headers)
+        message: _Message | None = cls.from_line("\r\n".join(lines))
+        return message
 
     @property
     def id(self) -> Any:

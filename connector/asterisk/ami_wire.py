@@ -94,12 +94,13 @@ class Framer:
         except UnicodeDecodeError:
             self._counters[AmiCounter.BAD_UTF8] += 1
             text = raw.decode(errors="replace")
-        lines = [line for line in text.split("\r\n") if line]
+        lines = text.split("\r\n")
         if len(lines) > self._limits.max_lines:
             self._counters[AmiCounter.TOO_MANY_LINES] += 1
             return []
         good = [line for line in lines if ": " in line]
-        self._counters[AmiCounter.LINE_WITHOUT_COLON] += len(lines) - len(good)
+        if len(good) < len(lines):
+            self._counters[AmiCounter.LINE_WITHOUT_COLON] += sum(map(bool, lines)) - len(good)
         return good
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from connector.config import PbxSettings, Settings
 from connector.config_people import queue_settings
+from connector.events import EventsMissed, LinkChanged
 from connector.records import AgentInterval, CallRecord
 from connector.store.accounts import KeptAccounts
 from connector.store.aggregates import Target
@@ -20,7 +21,7 @@ from connector.store.recall import recall
 from connector.store.recovery import Recovery, Source
 from connector.store.retention import RetentionDays
 from connector.store.spool import Spool
-from connector.store.writer import Writer
+from connector.store.writer import RECORDS, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Store:
         monotonic: Seconds, for waits.
 
     Attributes:
+        takes: What of the bus matters to it.
         history: Questions.
         directory: The kept people.
         profiles: The kept profiles.
@@ -57,6 +59,8 @@ class Store:
         writer: With its figures.
         recoveries: By name of the PBX.
     """
+
+    takes = (*RECORDS, LinkChanged, EventsMissed)
 
     def __init__(
         self,

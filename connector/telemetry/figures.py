@@ -55,7 +55,12 @@ class FigureCounters:
         figures: By PBX; they know what counts for a queue.
         clock: Seconds since the epoch.
         per_agent: Also by agent.
+
+    Attributes:
+        takes: What of the bus matters to it.
     """
+
+    takes = (CallOutcome, TalkEnded, WrapUpEnded, RangInVain, AgentChanged)
 
     def __init__(self, figures: Mapping[str, Figures], clock: Callable[[], float], *, per_agent: bool) -> None:
         self.per_agent = per_agent
@@ -66,7 +71,7 @@ class FigureCounters:
         self._people: dict[str, _People] = {}
 
     def on_event(self, event: object) -> None:
-        """Takes the bus."""
+        """Takes an item of the bus."""
         match event:
             case CallOutcome():
                 self._outcome(event)

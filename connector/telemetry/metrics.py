@@ -95,7 +95,13 @@ TALK_BUCKETS_S = (5, 15, 30, 60, 120, 180, 300, 450, 600, 900, 1800, 3600)
 
 
 class QueueWaits:
-    """Observes how long callers waited, and how long they talked then."""
+    """Observes how long callers waited, and how long they talked then.
+
+    Attributes:
+        takes: What of the bus matters to it.
+    """
+
+    takes = (CallOutcome, AgentCompleted)
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waits = Histogram(
@@ -114,7 +120,7 @@ class QueueWaits:
         )
 
     def on_event(self, event: object) -> None:
-        """Takes the bus; only outcomes and ends of conversations matter here."""
+        """Takes an item of the bus."""
         if isinstance(event, CallOutcome):
             answered = "yes" if event.outcome is Outcome.ANSWERED else "no"
             self._waits.labels(event.pbx, event.queue, answered).observe(event.wait_s)

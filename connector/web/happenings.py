@@ -163,6 +163,10 @@ KINDS: dict[str, type[Happening]] = {str(kind.__struct_config__.tag): kind for k
 """By name of the event."""
 
 
+TOLD = (AgentCalled, CallerJoined, AgentConnected, CallOutcome, MemberChanged, MemberRemoved, TalkEnded)
+"""What of the bus they are made from."""
+
+
 class Happenings:
     """Makes them from what the bus carries; to be called after the state was changed, with every item in order.
 

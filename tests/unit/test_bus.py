@@ -116,3 +116,18 @@ def test_names_and_bounds_are_checked() -> None:
         bus.handle("a", print)
     with pytest.raises(ValueError, match="at least 1"):
         bus.subscribe("b", 0)
+
+
+async def test_a_handler_gets_the_types_that_it_names_and_what_is_of_them() -> None:
+    bus: Bus[object] = Bus()
+    numbers: list[object] = []
+    everything: list[object] = []
+    bus.publish(0)  # before anybody asks for it
+    end = bus.handle("numbers", numbers.append, (int, float))
+    bus.handle("everything", everything.append)
+    for item in (1, "a", 2.5, True, None):
+        bus.publish(item)
+    end()
+    bus.publish(3)
+    assert numbers == [1, 2.5, True]
+    assert everything == [1, "a", 2.5, True, None, 3]

@@ -35,6 +35,24 @@ from connector.web.rest.views import agent_fields, caller_fields, link_fields, m
 AGENTS_A_STEP = 50
 """How many are made between two steps of `Shelf.refresh`."""
 
+SHOWN = (
+    AgentChanged,
+    AgentConnected,
+    CallerAbandoned,
+    CallerJoined,
+    CallerLeft,
+    CallOutcome,
+    DirectoryChanged,
+    EventsMissed,
+    LinkChanged,
+    MemberChanged,
+    MemberRemoved,
+    QueuesSnapshot,
+    TrunkChanged,
+    TrunksSnapshot,
+)
+"""Events that change what is shown."""
+
 Key = tuple[str, str]
 """Kind and id of an item."""
 

@@ -130,7 +130,8 @@ class LiveSocket:
                             await feed.wake.wait()
                         continue
                     except TimeoutError:
-                        message = feed.group.heartbeat()
+                        # A heartbeat has the number of what was offered last, so nothing may wait behind it.
+                        message = feed.take() or feed.group.heartbeat()
                 if not self._still(viewer):
                     await socket.close(code=ACCESS_CHANGED, message=b"log in again")
                     return
