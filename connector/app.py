@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ from connector.acd.figures import COUNTED, RECENT_S, Figures
 from connector.acd.model import PbxState
 from connector.asterisk.ids import make_id, parse_id
 from connector.asterisk.link import PbxLink
+from connector.asterisk.phone_credentials import read_credentials
 from connector.bus import Bus
 from connector.config import PbxSettings, Settings
 from connector.config_people import queue_settings
@@ -52,6 +54,7 @@ from connector.web.push.shelf import SHOWN
 from connector.web.push.socket import LiveSocket
 from connector.web.rest.api import Api
 from connector.web.rest.people import Person as KnownPerson
+from connector.web.rest.phones import PhonesApi
 from connector.web.server import BadCertificate, PortTaken, Web
 
 log = structlog.get_logger()
@@ -156,6 +159,7 @@ class Connector:
             audit=self.audit,
             profiles=self.book,
             accounts=self._accounts,
+            phones=self._phones(),
             sso=settings.http.oidc.title if settings.http.oidc.issuer else "",
         )
         self._web = Web(
@@ -340,7 +344,7 @@ class Connector:
         """Gives a PBX's live state what the settings say of queues and people, and has it counted."""
         default, queues = self._settings.queue_default, self._settings.queue
         figures = Figures(name, lambda queue: queue_settings(default, queues, queue), default)
-        self._bus.handle(f"figures-{name}", figures.take, COUNTED)
+        self._bus.handle(f"figures-{name}", figures.take, tuple(COUNTED))
         link.state.default_wrap_up_s = default.wrap_up_seconds
         link.state.wrap_up_s = {queue: queue_settings(default, queues, queue).wrap_up_seconds for queue in queues}
         people = people_of(self._settings.agent, name)
@@ -369,6 +373,14 @@ class Connector:
             monotonic=time.monotonic,
             clock=self._clock,
             publish=self._bus.publish,
+        )
+
+    def _phones(self) -> PhonesApi:
+        allowed = [name for name, pbx in self._settings.pbx.items() if pbx.browser_phone_credentials]
+        return PhonesApi(
+            self._directory,
+            {name: partial(read_credentials, self._links[name].ami) for name in allowed},
+            {name: pbx.sip_ws_url for name, pbx in self._settings.pbx.items()},
         )
 
     def _store(self) -> Store:

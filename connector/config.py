@@ -195,6 +195,10 @@ class PbxSettings(Section):
     """Of the times in that table: UTC with queue_log_realtime_use_gmt in logger.conf, else the PBX's own."""
     sip_ws_url: str = ""
     """Address of the SIP WebSocket that browser phones use, for the connection test; empty: there is none."""
+    browser_phone_credentials: bool = False
+    """Lets administrators read, over the API, user and password of a person's endpoint that has `webrtc = yes`, for a
+    browser phone to log in with. They are read from Asterisk each time, never kept, never logged; each reading is
+    in the audit."""
 
     @field_validator("queue_log")
     @classmethod

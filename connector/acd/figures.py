@@ -83,7 +83,7 @@ class Figures:
 
     def take(self, item: object) -> None:
         """Counts what the live state derived; everything else on the bus is passed over."""
-        handler = _HANDLERS.get(type(item))
+        handler = COUNTED.get(type(item))
         if handler is not None and item.pbx == self.pbx:  # type: ignore[attr-defined]
             handler(self, item)
 
@@ -304,16 +304,13 @@ class Figures:
         return found
 
 
-_HANDLERS: dict[type, Callable[[Figures, Any], None]] = {
+COUNTED: dict[type, Callable[[Figures, Any], None]] = {
     CallOutcome: Figures._outcome,
     TalkEnded: Figures._talk_ended,
     WrapUpEnded: Figures._wrap_up_ended,
     RangInVain: Figures._rang_in_vain,
     AgentInterval: Figures._interval,
 }
-
-COUNTED = tuple(_HANDLERS)
-"""What of the bus `Figures.take` counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -53,11 +54,8 @@ class WholeDirectory:
         changed: Callable[[Sequence[Person]], None],
     ) -> None:
         self._fixed = {id_: _of_settings(id_, each, pbxs) for id_, each in settings.items()}
-        self._owners = {
-            (own.pbx, device_of(own.interface)): person.id
-            for person in self._fixed.values()
-            for own in person.interfaces
-        }
+        self._one_by_one = asyncio.Lock()
+        """Nobody else may take an interface between the look at who has it and the taking."""
         self._kept = kept
         self._clock = clock
         self._changed = changed
@@ -69,22 +67,26 @@ class WholeDirectory:
 
     async def add(self, person: Person) -> None:
         """Adds one; raises `Conflict`."""
-        self._check(person)
-        if person.id in self._fixed or any(each.id == person.id for each in await self._kept.people()):
-            raise Conflict(f"There is a person {person.id} already.")
-        await self._keep(self._kept.add, person)
+        async with self._one_by_one:
+            known = await self.people()
+            if any(each.id == person.id for each in known):
+                raise Conflict(f"There is a person {person.id} already.")
+            _check(person, known)
+            await self._keep(self._kept.add, person)
 
     async def replace(self, person: Person) -> None:
         """Changes one; raises `Conflict`, and KeyError if there is none of that id."""
         self._check_free(person.id)
-        self._check(person)
-        await self._keep(self._kept.replace, person)
+        async with self._one_by_one:
+            _check(person, await self.people())
+            await self._keep(self._kept.replace, person)
 
     async def remove(self, person: str) -> None:
         """Removes one; raises `Conflict`, and KeyError if there is none of that id."""
         self._check_free(person)
-        await self._kept.remove(person)
-        self._changed(await self.people())
+        async with self._one_by_one:
+            await self._kept.remove(person)
+            self._changed(await self.people())
 
     async def _keep(self, how: Callable[..., Awaitable[None]], person: Person) -> None:
         kept = KeptPerson(
@@ -105,11 +107,17 @@ class WholeDirectory:
         if person in self._fixed:
             raise Conflict(f"{person} is in the settings file, as agent.{person}, and can be changed only there.")
 
-    def _check(self, person: Person) -> None:
-        for own in person.interfaces:
-            owner = self._owners.get((own.pbx, device_of(own.interface)))
-            if owner is not None and owner != person.id:
-                raise Conflict(f"{own.interface} belongs to {owner}, by the settings file; {person.id} cannot have it.")
+
+def _check(person: Person, known: Sequence[Person]) -> None:
+    """Refuses a device that somebody else has, however it is written: Local/7@agents is that of Local/7@agents/n."""
+    owners = {
+        (own.pbx, device_of(own.interface)): each for each in known if each.id != person.id for own in each.interfaces
+    }
+    for own in person.interfaces:
+        owner = owners.get((own.pbx, device_of(own.interface)))
+        if owner is not None:
+            where = ", by the settings file" if owner.source is Source.CONFIG else ""
+            raise Conflict(f"{own.interface} belongs to {owner.id}{where}; {person.id} cannot have it too.")
 
 
 def _of_settings(id_: str, settings: AgentSettings, pbxs: Sequence[str]) -> Person:

@@ -13,6 +13,7 @@ from connector.dialects import raw
 from connector.web.happenings import AnyHappening
 from connector.web.push.messages import FromViewer, ToViewer
 from connector.web.rest.api import Api
+from connector.web.rest.phones import PhonesApi
 from connector.web.rest.state import State
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -32,6 +33,7 @@ def published() -> dict[str, dict[str, Any]]:
         audit=nobody,
         profiles=nobody,
         accounts=nobody,
+        phones=PhonesApi(nobody, {}, {}),
         clock=lambda: 0.0,
     )
     return {

@@ -21,6 +21,7 @@ from connector.web.rest.figures import FiguresApi
 from connector.web.rest.history import HistoryApi
 from connector.web.rest.live import LiveApi
 from connector.web.rest.openapi import document
+from connector.web.rest.phones import PhonesApi
 from connector.web.rest.probes import ProbesApi
 from connector.web.rest.profiles import ProfilesApi
 from connector.web.rest.session import SessionApi
@@ -43,6 +44,7 @@ class Api:
         audit: Keeps what is done.
         profiles: The profiles.
         accounts: Who may.
+        phones: What browser phones log in with.
         sso: Title of the single sign-on; empty for none.
     """
 
@@ -60,6 +62,7 @@ class Api:
         audit: Audit,
         profiles: ProfileBook,
         accounts: Accounts,
+        phones: PhonesApi,
         sso: str = "",
     ) -> None:
         self._audit = audit
@@ -72,6 +75,7 @@ class Api:
             *HistoryApi(history, live, clock).endpoints(),
             *AuditApi(history, clock).endpoints(),
             *DirectoryApi(directory, live).endpoints(),
+            *phones.endpoints(),
             *ProbesApi(probes, live).endpoints(),
             *ProfilesApi(profiles).endpoints(),
             *WebhooksApi(webhooks).endpoints(),

@@ -105,21 +105,21 @@ class DirectoryApi:
         for person in await self._directory.people():
             if person.id == call.path.person:
                 return person
-        raise _nobody(call.path.person)
+        raise nobody(call.path.person)
 
     async def _replace(self, call: Call[PersonPath, Nothing, PersonFields]) -> Person:
         person = self._checked(call.path.person, call.body)
         try:
             await _without_conflict(self._directory.replace(person))
         except KeyError:
-            raise _nobody(person.id) from None
+            raise nobody(person.id) from None
         return person
 
     async def _remove(self, call: Call[PersonPath, Nothing, None]) -> None:
         try:
             await _without_conflict(self._directory.remove(call.path.person))
         except KeyError:
-            raise _nobody(call.path.person) from None
+            raise nobody(call.path.person) from None
 
     def _checked(self, person: str, fields: PersonFields) -> Person:
         known = self._live.states()
@@ -207,5 +207,6 @@ async def _without_conflict(change: Awaitable[None]) -> None:
         ) from None
 
 
-def _nobody(person: str) -> Refused:
+def nobody(person: str) -> Refused:
+    """404: no such person."""
     return not_found(f"There is no person {person!r}.", "See /api/v1/directory/people for those there are.")

@@ -18,6 +18,7 @@ from connector.access.rights import Role, TokenScope
 from connector.acd.apply import apply
 from connector.acd.figures import Figures
 from connector.acd.model import PbxState
+from connector.asterisk.phone_credentials import NoCredentials, PhoneCredentials
 from connector.asterisk.replay import events
 from connector.asterisk.translate import Malformed
 from connector.config import HttpSettings, WebhookSettings
@@ -42,6 +43,7 @@ from connector.web.push.hub import Hub
 from connector.web.push.socket import LiveSocket
 from connector.web.rest.api import Api
 from connector.web.rest.people import Person
+from connector.web.rest.phones import PhonesApi
 from connector.web.rest.shapes import ProbeResult
 from connector.web.server import Web
 
@@ -141,6 +143,7 @@ class Site:
             audit=Audit(self.deeds.append, clock=self.clock),
             profiles=self.book,
             accounts=self.accounts,
+            phones=PhonesApi(people, {"main": self.read_credentials}, {"main": "wss://pbx.example/ws"}),
             sso=http.oidc.title if http.oidc.issuer else "",
         )
         self.web = Web(
@@ -169,6 +172,12 @@ class Site:
         async with self.database.write() as connection:
             await keep(connection, records, aggregates)
             await aggregates.recompute(connection)
+
+    async def read_credentials(self, interface: str) -> PhoneCredentials:
+        """Stands in for the PBX: everybody's browser phone but one."""
+        if interface == "PJSIP/desk":
+            raise NoCredentials("PJSIP/desk is no browser phone.", "Set webrtc = yes.")
+        return PhoneCredentials(user="web", username="web-user", password="p4ssw0rd-of-web", realm="")
 
     def clock(self) -> float:
         return self.now

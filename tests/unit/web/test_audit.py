@@ -22,6 +22,7 @@ async def test_whatever_acts_has_a_deed_and_what_reads_has_none(make_site: MakeS
 
 
 ANNA = {"id": "anna", "name": "Anna", "interfaces": [{"pbx": "main", "interface": "PJSIP/anna"}], "teams": ["first"]}
+PHONE = {"pbx": "main", "interface": "PJSIP/web"}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ ANNA = {"id": "anna", "name": "Anna", "interfaces": [{"pbx": "main", "interface"
         ("DELETE", "/directory/people/carl", None, "person.remove", "carl", "not-found"),
         ("POST", "/tests/ami", {"pbx": "main"}, "test.ami", "main", "failed"),
         ("POST", "/tests/sip-websocket", {"pbx": "nowhere"}, "test.sip-websocket", "nowhere", "not-found"),
+        ("POST", "/directory/people/ben/browser-phone", PHONE, "phone.credentials", "ben", "forbidden"),
         ("POST", "/webhooks/none/revive", None, "webhook.revive", "none", "not-found"),
     ],
 )

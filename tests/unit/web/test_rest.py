@@ -15,8 +15,9 @@ from sqlalchemy import text
 from yarl import URL
 
 from connector.access.rights import Role
+from connector.acd.directory import Directory
 from connector.config_people import AgentSettings
-from connector.events import Endpoint, EndpointsSnapshot, Outcome
+from connector.events import Endpoint, EndpointsSnapshot, Outcome, Person
 from connector.records import CallRecord, Direction, QueueVisit, TimelineEntry
 from connector.web.rest.problems import CONTENT_TYPE
 from tests.unit.web.conftest import MakeSite
@@ -230,6 +231,24 @@ async def test_people_are_added_changed_and_removed_each_interface_once(make_sit
     assert (await get(site, "/directory/people/anna", "DELETE"))[0] == 204
     assert (await get(site, "/directory/people/anna", "DELETE"))[0] == 404
     assert (await get(site, "/directory/people/anna", "PUT", json={}))[0] == 404
+
+
+async def test_a_device_has_one_owner_however_it_is_written(make_site: MakeSite) -> None:
+    site = await make_site()
+
+    async def add(person: str, interface: str) -> int:
+        body = {"id": person, "interfaces": [{"pbx": "main", "interface": interface}]}
+        return (await get(site, "/directory/people", "POST", json=body))[0]
+
+    assert await add("anna", "Local/7@agents/n") == 201
+    assert await add("ben", "Local/7@agents") == 409
+    assert await add("ben", "Local/8@agents") == 201
+    both = await asyncio.gather(*(add(f"c{n}", f"Local/9@agents{'/n' * (n % 2)}") for n in range(6)))
+    assert sorted(both) == [201, 409, 409, 409, 409, 409]
+    Directory(
+        Person(id=person.id, name="", interfaces=tuple(own.interface for own in person.interfaces))
+        for person in site.directories[-1]
+    )
 
 
 @pytest.mark.parametrize(
