@@ -229,3 +229,10 @@ def test_a_failure_that_a_dialect_reports_has_words(name: str) -> None:
     ):
         for each in dialect.decode(json.dumps(message)):
             assert not isinstance(each, Failed) or each.message == "m"
+
+
+@every
+def test_it_has_a_page(name: str) -> None:
+    docs = FIXTURES.parents[2] / "docs" / "dialects"
+    assert (docs / f"{name}.md").read_text().startswith(f"# {name}: ")
+    assert f"[{name}]({name}.md)" in (docs / "README.md").read_text()

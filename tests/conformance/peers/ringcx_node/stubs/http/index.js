@@ -1,0 +1,1 @@
+// Never loaded: `require("http")` is a module of Node itself.

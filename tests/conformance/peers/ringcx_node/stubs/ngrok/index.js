@@ -1,0 +1,1 @@
+// Not called: the receiver is given an address of its own.
