@@ -19,6 +19,7 @@ from connector.acd.agents import agent_name, running
 from connector.acd.buckets import Day
 from connector.acd.directory import people_of
 from connector.acd.figures import COUNTED, RECENT_S, Figures
+from connector.acd.history import linkedid_of
 from connector.acd.model import PbxState
 from connector.asterisk.ids import make_id, parse_id
 from connector.asterisk.link import PbxLink
@@ -136,7 +137,7 @@ class Connector:
             )
         )
         self._hub = Hub(self, clock=self._clock, run_id=uuid.uuid4().hex)
-        self._hooks = Webhooks(settings.webhook, settings.webhook_outbox, clock=self._clock, random=self._random)
+        self._hooks = Webhooks(settings.webhook, settings.outbox, clock=self._clock, random=self._random)
         self._registry.register(HistoryCollector(self.store.writer.stats, self.store.recoveries))
         self._registry.register(PushCollector(self._hub, self._hooks))
         happenings = Happenings(states=self.states, tell=self._tell)
@@ -186,6 +187,7 @@ class Connector:
 
     async def _run(self, tasks: asyncio.TaskGroup) -> None:
         store = tasks.create_task(self.store.run(), name="history")
+        log.info("history_kept", directory=str(self._settings.store.directory), database=self.store.database_name)
         engine = tasks.create_task(self._engine.run(), name="media-engine")
         await self._engine.ready.wait()
         web_started = asyncio.Event()
@@ -423,4 +425,4 @@ class Connector:
         return next((agent_name(state, each.interface) for each in found), member)
 
     def _linkedid_of(self, pbx: str, uniqueid: str) -> str | None:
-        return self._links[pbx].linkedid_of(uniqueid)
+        return linkedid_of(self._links[pbx].state, uniqueid)

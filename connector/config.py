@@ -239,9 +239,10 @@ class Settings(Section):
     """Queues by their names in Asterisk, for example [queue.support] or [queue."Sales EU"]."""
     agent: dict[str, AgentSettings] = Field(default={})
     """People by id, for example [agent.alice]; who is not here is known by interface and member name."""
-    store: StoreSettings = StoreSettings()
-    webhook_outbox: Path = Path("connector-webhooks.sqlite")
-    """File that keeps undelivered webhooks over a restart; made when there is a webhook."""
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    webhook_outbox: Path | None = None
+    """File that keeps undelivered webhooks over a restart; made when there is a webhook. Left out: webhooks.sqlite in
+    `store.directory`."""
 
     @field_validator("pbx", "profile", "webhook")
     @classmethod
@@ -249,6 +250,11 @@ class Settings(Section):
         for name in value:
             checked_name(name)
         return value
+
+    @property
+    def outbox(self) -> Path:
+        """The file in effect."""
+        return self.webhook_outbox or self.store.directory / "webhooks.sqlite"
 
     @model_validator(mode="after")
     def _one_owner_an_interface(self) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -9,6 +11,20 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from connector.config_types import Section
+
+NAME = "asterisk-connector"
+
+
+def state_directory(environ: Mapping[str, str] = os.environ, *, root: bool | None = None) -> Path:
+    """Where a service keeps its state: systemd's own word, /var/lib, or the user's state directory (XDG)."""
+    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    if os.geteuid() == 0 if root is None else root:
+        return Path("/var/lib") / NAME
+    home = environ.get("XDG_STATE_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".local" / "state") / NAME
+
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
 
@@ -28,8 +44,9 @@ class RetentionSettings(Section):
 class StoreSettings(Section):
     """History. The connector goes on without it: what it cannot write waits in memory and on disk."""
 
-    directory: Path = Path("connector-history")
-    """Holds the spool, and the database if it is SQLite. Relative to where the connector is started."""
+    directory: Path = Field(default_factory=state_directory, json_schema_extra={"default": f"/var/lib/{NAME}"})
+    """Holds the spool, the database if it is SQLite, and undelivered webhooks. By default what systemd's
+    StateDirectory= gives, else /var/lib/asterisk-connector for root, $XDG_STATE_HOME/asterisk-connector for others."""
     url: str = ""
     """Database: postgresql://user@host:5432/name, or sqlite:////path/history.sqlite. Empty: SQLite in `directory`."""
     password: SecretStr = SecretStr("")

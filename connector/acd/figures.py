@@ -125,7 +125,7 @@ class Figures:
         if counted.talk_s is None:
             counted.talk_s, counted.talk_read = visit.talk_s, True
             self._talk(visit.queue, visit.agent, ended_at, visit.talk_s, visit.hold_s, visit.transferred, recent)
-        elif counted.talk_s is not None and talk_is_better(visit.talk_s, counted.talk_s):
+        elif counted.talk_s is not None and talk_is_better(visit.talk_s, counted.talk_s, recovered=True):
             less = visit.talk_s - counted.talk_s
             counted.talk_s = visit.talk_s
             self.queue(visit.queue).tally.add(ended_at, TALK_S, less, recent)

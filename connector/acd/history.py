@@ -25,6 +25,14 @@ def call_of(state: PbxState, uniqueid: str) -> Call | None:
     return None if track is None else state.calls.get(track.leg.linkedid)
 
 
+def linkedid_of(state: PbxState, uniqueid: str) -> str | None:
+    """Under which linkedid the record of a channel's call will be given out; None where there will be none."""
+    call = call_of(state, uniqueid)
+    if call is None:
+        call = next((c for c in state.ending.values() if any(v.uniqueid == uniqueid for v in c.visits)), None)
+    return None if call is None else call.linkedid
+
+
 def attach(state: PbxState, visit: Visit) -> None:
     """Puts a visit to the call of its channel, if that is known."""
     call = call_of(state, visit.uniqueid)

@@ -147,6 +147,8 @@ def _by_caller(visits: Iterable[QueueVisit]) -> dict[tuple[str, str], list[Queue
 
 
 def _during(visits: tuple[QueueVisit, ...], entry: TimelineEntry) -> QueueVisit | None:
-    """The attempt in which a phone rang: the last that had begun by then."""
+    """The attempt in which a phone rang: the last that had begun, or begins in the same second of queue_log."""
     begun = [visit for visit in visits if visit.joined_at <= entry.at]
-    return begun[-1] if begun else None
+    if begun:
+        return begun[-1]
+    return visits[0] if visits and may_be(visits[0].joined_at, entry.at) else None

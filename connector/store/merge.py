@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from connector.events import Outcome
-from connector.records import CallRecord, QueueVisit
+from connector.records import CallRecord, QueueVisit, TimelineEntry
 
 MATCH_EARLIER_S = 1.5
 MATCH_LATER_S = 3.0
@@ -52,11 +52,10 @@ def merge(known: CallRecord, new: CallRecord) -> CallRecord:
         base, other = known, new  # a record merged before counts as live for what it has
     else:
         base, other = new, known
-    visits, taken = _visits(base.visits, other.visits)
+    visits, taken = _visits(base.visits, other.visits, other.recovered)
     if not taken:
         return base
-    heard = {(round(entry.at), entry.what) for entry in base.timeline}
-    entries = [*base.timeline, *(each for each in other.timeline if (round(each.at), each.what) not in heard)]
+    entries = [*base.timeline, *_unheard(base.timeline, other.timeline)]
     answered = [at for at in (base.answered_at, other.answered_at) if at is not None]
     return msgspec.structs.replace(
         base,
@@ -71,7 +70,9 @@ def merge(known: CallRecord, new: CallRecord) -> CallRecord:
     )
 
 
-def _visits(base: tuple[QueueVisit, ...], other: tuple[QueueVisit, ...]) -> tuple[tuple[QueueVisit, ...], bool]:
+def _visits(
+    base: tuple[QueueVisit, ...], other: tuple[QueueVisit, ...], recovered: bool
+) -> tuple[tuple[QueueVisit, ...], bool]:
     """The visits of `base` with what `other` knows better, and whether anything was taken."""
     merged = list(base)
     taken = False
@@ -79,11 +80,22 @@ def _visits(base: tuple[QueueVisit, ...], other: tuple[QueueVisit, ...]) -> tupl
         if index is None:
             merged.append(visit)
             taken = True
-        elif (better := _completed(merged[index], visit)) is not None:
+        elif (better := _completed(merged[index], visit, recovered)) is not None:
             merged[index] = better
             taken = True
     merged.sort(key=lambda visit: visit.joined_at)
     return tuple(merged), taken
+
+
+def _unheard(base: Sequence[TimelineEntry], other: Sequence[TimelineEntry]) -> Iterator[TimelineEntry]:
+    """What `other` tells and `base` does not; each entry of `base` stands for one."""
+    free = list(base)
+    for entry in other:
+        near = [mine for mine in free if mine.what == entry.what and abs(mine.at - entry.at) <= MATCH_EARLIER_S]
+        if near:
+            free.remove(min(near, key=lambda mine: abs(mine.at - entry.at)))
+        else:
+            yield entry
 
 
 def pairs(base: Sequence[Mine], other: Sequence[Theirs]) -> Iterator[tuple[Theirs, int | None]]:
@@ -120,12 +132,12 @@ def may_be(mine: float, theirs: float) -> bool:
     return -MATCH_EARLIER_S <= mine - theirs <= MATCH_LATER_S
 
 
-def _completed(mine: QueueVisit, visit: QueueVisit) -> QueueVisit | None:
+def _completed(mine: QueueVisit, visit: QueueVisit, recovered: bool) -> QueueVisit | None:
     """Mine with what the other account of it knows better; None where that is nothing."""
     if mine.outcome is Outcome.UNKNOWN:
         return None if visit.outcome is Outcome.UNKNOWN else msgspec.structs.replace(visit, joined_at=mine.joined_at)
     # Answered and still talking when the gap began: the end of the conversation is in queue_log alone.
-    if mine.outcome is Outcome.ANSWERED is visit.outcome and talk_is_better(visit.talk_s, mine.talk_s):
+    if mine.outcome is Outcome.ANSWERED is visit.outcome and talk_is_better(visit.talk_s, mine.talk_s, recovered):
         return msgspec.structs.replace(
             mine,
             talk_s=visit.talk_s,
@@ -135,6 +147,8 @@ def _completed(mine: QueueVisit, visit: QueueVisit) -> QueueVisit | None:
     return None
 
 
-def talk_is_better(told_s: float, heard_s: float) -> bool:
-    """Whether to believe queue_log about the length of a talk, or what was heard live."""
-    return heard_s == 0.0 < told_s or 0.0 < told_s < heard_s - TALK_DIFFERS_S
+def talk_is_better(told_s: float, heard_s: float, recovered: bool) -> bool:
+    """Whether to believe another account about the length of a talk; in queue_log, if `recovered`, 0 is short."""
+    if heard_s == 0.0:
+        return told_s > 0
+    return (recovered or told_s > 0) and told_s < heard_s - TALK_DIFFERS_S

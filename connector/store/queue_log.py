@@ -207,6 +207,8 @@ class Reader:
                 visit = call.visits[-1]
                 if visit.outcome is None:
                     visit.outcome, visit.ended_at = Outcome.UNKNOWN, self._last_at
+                elif visit.talking:
+                    visit.talk_s = max(0.0, self._last_at - visit.ended_at)
                 visit.talking = False
 
     def _concerns(self, call: _Call) -> bool:

@@ -34,6 +34,8 @@ SETTLE_S: Final = 3.0
 """After the link is up again: the lists are being read, and the log is written a moment after the events."""
 AGAIN_S: Final = 30.0
 """Calls of the gap that were not over are looked for again after it."""
+WRITTEN_S: Final = 5.0
+"""A call that ended only now may be heard live, and be on its way into the database under a linkedid not yet known."""
 GIVE_UP_S: Final = 12 * 3600.0
 """A call whose end never comes to the log."""
 MARK_EVERY_S: Final = 30.0
@@ -214,7 +216,8 @@ class Recovery:
         now = self._clock()
         try:
             found = await recover(source, pbx=self._pbx, since=since, until=now, agent_of=self._agent_of)
-            fresh = [call for call in found.calls if self._given.get(call.linkedid) != call.at]
+            new = [call for call in found.calls if self._given.get(call.linkedid) != call.at]
+            fresh = [call for call in new if not 0 <= now - call.at < WRITTEN_S]
             linkedids = await self._linkedids([call.linkedid for call in fresh])
         except Exception as error:  # drivers raise errors of their own; the gap stays and is tried again
             self.failures += 1
@@ -238,7 +241,7 @@ class Recovery:
             running=len(found.running),
             given_up=found.given_up,
         )
-        return bool(found.running) and now - since < GIVE_UP_S
+        return (bool(found.running) or len(fresh) < len(new)) and now - since < GIVE_UP_S
 
     async def _linkedids(self, uniqueids: list[str]) -> dict[str, str]:
         """The linkedids under which these callers' calls are known, live or kept."""

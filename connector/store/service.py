@@ -112,6 +112,11 @@ class Store:
                 await recovery.keep_mark()
             self.writer.stop()
 
+    @property
+    def database_name(self) -> str:
+        """Its URL without a password."""
+        return self._database.name
+
     def stop(self) -> None:
         """Lets `run` end."""
         self._stopping.set()

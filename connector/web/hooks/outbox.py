@@ -71,9 +71,11 @@ class Outbox:
 
     Raises:
         sqlite3.Error: From every method, if the file cannot be used.
+        OSError: Nor its directory.
     """
 
     def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         path.chmod(0o600)  # it holds callers' numbers
         self._connection.execute("pragma journal_mode = wal")

@@ -146,7 +146,7 @@ class Webhooks:
                 self._with_outbox(lambda outbox: outbox.add(rows, self._bounds()))
             if self._outbox is not None:
                 self._outbox.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             log.error("webhooks_lost", count=len(self._incoming), error=str(error))
 
     def _bounds(self) -> dict[str, int]:

@@ -150,6 +150,13 @@ def test_phones_that_rang_in_vain_count_once_for_queue_and_agent() -> None:
     assert (agent(figures)["rang_in_vain"], agent(figures)["ring_in_vain_s"]) == (2, 10.0)
 
 
+def test_a_ring_in_the_second_of_the_join_is_not_lost() -> None:
+    figures = Figures("main")
+    vain = TimelineEntry(at=NOON - 60, what="rang_in_vain", detail="a")
+    figures.recall(call(visit(NOON - 59.6, Outcome.ABANDONED, NOON - 30), timeline=(vain,), recovered=True), NOON)
+    assert shown(figures)["rang_in_vain"] == 1
+
+
 def test_old_history_counts_for_its_day_and_spares_the_windows() -> None:
     figures = Figures("main")
     figures.take(outcome(Outcome.ABANDONED, 10.0, NOON - 10))

@@ -48,6 +48,8 @@ def test_a_talk_that_a_list_ended_after_the_gap_has_its_length_from_the_log() ->
     for order in permutations((live, read)):
         kept = settled(*order).visits[0]
         assert (kept.wait_s, kept.talk_s, kept.hold_s, kept.wrap_up_s, kept.transferred) == (4.6, 30.0, 30.0, 3.0, True)
+    short = call(visit(101, Outcome.ANSWERED, agent="ann"), recovered=True)
+    assert settled(live, short).visits[0].talk_s == 0.0, "less than a second"
     near = call(visit(101, Outcome.ANSWERED, agent="ann", talk_s=48.0), recovered=True)
     assert settled(live, near) == live
 
@@ -105,3 +107,13 @@ def test_a_call_that_ended_in_the_gap_and_was_never_heard() -> None:
     more = msgspec.structs.replace(read, visits=(*read.visits, visit(120, Outcome.TIMED_OUT)), at=210.0)
     assert settled(read, more).visits == more.visits
     assert settled(read, more).at == 210.0
+
+
+def test_what_both_tell_stands_once_in_the_timeline() -> None:
+    """queue_log cuts seconds off, and rings follow each other closely."""
+    heard = tuple(TimelineEntry(at=at, what="rang_in_vain", detail="a") for at in (102.6, 104.7))
+    told = tuple(TimelineEntry(at=at, what="rang_in_vain", detail="a") for at in (102.0, 104.0, 106.0, 108.0))
+    live = call(visit(101.4, Outcome.UNKNOWN), timeline=heard)
+    read = call(visit(101, Outcome.ABANDONED), recovered=True, timeline=told)
+    for order in permutations((live, read)):
+        assert [entry.at for entry in settled(*order).timeline] == [102.6, 104.7, 106.0, 108.0]

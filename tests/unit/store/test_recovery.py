@@ -170,3 +170,17 @@ async def test_a_log_that_cannot_be_read_is_tried_again(scene: Scene) -> None:
                 await asyncio.sleep(0.01)
         scene.log(entered("u2", T0 + 1), abandoned("u2", T0 + 9))
         assert len(await scene.kept(1)) == 1
+
+
+async def test_a_call_that_has_only_just_ended_is_left_to_those_who_heard_it(scene: Scene) -> None:
+    async with scene.running():
+        scene.recovery.on_event(link(LinkState.UP, T0))
+        scene.recovery.on_event(link(LinkState.DOWN, T0 + 100))
+        scene.log(
+            entered("u1", T0 + 110), abandoned("u1", T0 + 120), entered("u2", T0 + 190), abandoned("u2", T0 + 198)
+        )
+        scene.now = T0 + 200
+        scene.recovery.on_event(link(LinkState.UP, T0 + 200))
+        assert [call.linkedid for call in await scene.kept(1)] == ["u1"]
+        scene.now = T0 + 204
+        assert {call.linkedid for call in await scene.kept(2)} == {"u1", "u2"}
