@@ -238,6 +238,62 @@ class AriRest:
             raise AriBadAnswer("POST", path, 200, "no address of the RTP that Asterisk awaits")
         return ExternalMedia(channel, host, int(port))
 
+    async def audio_socket(self, channel_id: str, *, external_host: str, format: str, uuid: str) -> Channel:  # noqa: A002
+        """Makes a channel that dials us over TCP with the AudioSocket protocol, before it answers.
+
+        Args:
+            channel_id: Chosen by us, see `connector.asterisk.ids`.
+            external_host: Our `address:port`, an IP literal.
+            format: slin, slin16, slin48.
+            uuid: What it names the stream by, in the usual form.
+
+        Raises:
+            AriError: Asterisk could not connect, or has no chan_audiosocket.
+        """
+        return await self._ask(
+            "POST",
+            "/channels/externalMedia",
+            Channel,
+            channelId=channel_id,
+            app=self.app,
+            external_host=external_host,
+            transport="tcp",
+            encapsulation="audiosocket",
+            format=format,
+            data=uuid,
+        )
+
+    async def media_websocket(self, channel_id: str, *, format: str) -> str:  # noqa: A002 (as ARI calls it)
+        """Makes a channel that awaits our WebSocket; its StasisStart comes when that is open.
+
+        Args:
+            channel_id: Chosen by us, see `connector.asterisk.ids`.
+            format: For both ways.
+
+        Returns:
+            Where to connect to. Whoever knows it may.
+
+        Raises:
+            AriError: Asterisk has no chan_websocket.
+        """
+        path = "/channels/externalMedia"
+        channel = await self._ask(
+            "POST",
+            path,
+            Channel,
+            channelId=channel_id,
+            app=self.app,
+            external_host="INCOMING",
+            transport="websocket",
+            encapsulation="none",
+            connection_type="server",
+            format=format,
+        )
+        connection = channel.channelvars.get("MEDIA_WEBSOCKET_CONNECTION_ID")
+        if not isinstance(connection, str) or not connection:
+            raise AriBadAnswer("POST", path, 200, "no id of the connection that Asterisk awaits")
+        return f"{self._url.removesuffix('/ari').replace('http', 'ws', 1)}/media/{connection}"
+
     async def snoop(self, channel_id: str, snoop_id: str, *, spy: str, whisper: str = "none") -> Channel:
         """Makes a channel that listens to another one, wherever that is, and ends with it.
 

@@ -78,6 +78,15 @@ WireName = Literal[
     "rtp/g722",
     "rtp/slin16",
     "rtp/slin48",
+    "audiosocket/slin",
+    "audiosocket/slin16",
+    "audiosocket/slin48",
+    "websocket/ulaw",
+    "websocket/alaw",
+    "websocket/g722",
+    "websocket/slin",
+    "websocket/slin16",
+    "websocket/slin48",
 ]
 """Transport and codec, as in the settings."""
 

@@ -52,6 +52,7 @@ class Cause(enum.StrEnum):
     ARI_APPLICATION = "ari_application"
     VERSION = "version"
     MODULES = "modules"
+    AUDIO = "audio"
     # RTP
     RTP_RANGE = "rtp_range"
     RTP_RANGE_UNKNOWN = "rtp_range_unknown"

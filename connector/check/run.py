@@ -14,6 +14,7 @@ from connector.asterisk.ari import Ari, AriError
 from connector.asterisk.ids import Kind, make_id
 from connector.asterisk.pbx_facts import RtpRange
 from connector.check import manager, own, stasis
+from connector.check.audio import check_wires
 from connector.check.findings import Cause, Finding, Findings
 from connector.check.tones import Route, RtpPort, check_tones, open_port, room_for_tones
 from connector.config import PbxSettings, Settings
@@ -105,7 +106,9 @@ class _PbxCheck:
         try:
             supported = stasis.check_version(self._at_ari, version, findings)
             may_write = await stasis.check_write(self._at_ari, ari, settings, findings)
-            modules = await stasis.check_modules(self._at_ari, ari, findings)
+            running = await stasis.running_modules(ari)
+            modules = stasis.check_modules(self._at_ari, running, findings)
+            check_wires(self._at_ari, self._name, self._settings, version, running, findings)
             await stasis.check_application(self._at_ari, ari, settings, running=self._running, findings=findings)
         except AriError as error:
             findings.error(self._at_ari, Cause.ARI_UNREACHABLE, str(error))

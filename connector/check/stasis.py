@@ -137,9 +137,13 @@ async def check_write(subject: str, ari: Ari, settings: AriSettings, findings: F
     return True
 
 
-async def check_modules(subject: str, ari: Ari, findings: Findings) -> bool:
+async def running_modules(ari: Ari) -> set[str]:
+    """Names of the modules that are loaded and run."""
+    return {module.name for module in await ari.modules() if module.status == "Running"}
+
+
+def check_modules(subject: str, running: set[str], findings: Findings) -> bool:
     """Whether the modules that a stream needs are loaded and run."""
-    running = {module.name for module in await ari.modules() if module.status == "Running"}
     remedy = "take noload out of modules.conf, or add a load line where it has autoload = no"
     missing = [name for name in MODULES if name not in running]
     wanted = [name for name in WANTED_MODULES if name not in running]

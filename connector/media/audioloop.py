@@ -17,6 +17,7 @@ import structlog
 from numpy.typing import NDArray
 
 from connector.media import counters
+from connector.media.carrier import Carrier, Numbering
 from connector.media.counters import Counters
 from connector.media.fastpath import FastPath
 from connector.media.frames import FRAME_BYTES
@@ -96,6 +97,9 @@ class AudioLoop:
         self._addresses: NDArray[np.uint8] = np.zeros((FIRST_CAPACITY, ADDRESS_BYTES), np.uint8)
         self._lines: NDArray[np.int32] = np.full(FIRST_CAPACITY, -1, np.int32)
         self._in_phase = [0] * PHASES
+        self._carried: dict[int, tuple[Carrier, Numbering]] = {}  # by row, those that RTP does not carry
+        self._apart: NDArray[np.bool_] = np.zeros(FIRST_CAPACITY, np.bool_)
+        """Which those are."""
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -114,7 +118,7 @@ class AudioLoop:
     @property
     def attached(self) -> int:
         """Streams that exchange audio."""
-        return len(self._rows)
+        return len(self._rows) + len(self._carried)
 
     # -- rows --------------------------------------------------------------------------------------------------
 
@@ -140,23 +144,35 @@ class AudioLoop:
             self.detach(other)
         self.detach(stream)
         self._draining.pop(key, None)
+        row = self._open_row(stream)
+        self._rows[key] = row
+        self._sources[row] = key
+        sequence, timestamp, ssrc, marker = stream.rtp.state
+        self._words[row] = _VERSION_2 | marker << 23 | stream.wire.said_type << 16 | sequence, timestamp, ssrc
+        self._addresses[row] = np.frombuffer(address, np.uint8)
+
+    def attach_carrier(self, stream: Stream, carrier: Carrier) -> None:
+        """Exchanges audio between the stream and this connection."""
+        self.detach(stream)
+        row = self._open_row(stream)
+        self._carried[row] = carrier, Numbering(stream.wire)
+        self._apart[row] = True
+        stream.carrier = carrier
+
+    def _open_row(self, stream: Stream) -> int:
         row = self._take_row()
         self._heard.open(row, stream.wire.heard, stream.bot_hears)
         self._said.open(row, stream.bot_says, stream.wire.said)
         stream.row = row
         self._streams[row] = stream
         self._lines[row] = stream.line
-        self._rows[key] = row
-        self._sources[row] = key
         self._timelines.open(row, stream.attach(time.monotonic()))
-        sequence, timestamp, ssrc, marker = stream.rtp.state
-        self._words[row] = _VERSION_2 | marker << 23 | stream.wire.said_type << 16 | sequence, timestamp, ssrc
         self._sent[row] = 0
-        self._addresses[row] = np.frombuffer(address, np.uint8)
         phase = self._in_phase.index(min(self._in_phase))
         self._in_phase[phase] += 1
         first = self._clock.step + 1
         self._due[row] = first + (phase - first) % PHASES
+        return row
 
     def detach(self, stream: Stream) -> None:
         """Stops the audio; what still comes from the address is drained for a while."""
@@ -166,10 +182,16 @@ class AudioLoop:
         self.sync(stream)
         self._timelines.close(row)
         stream.row = None
-        key = self._sources.pop(row)
-        del self._rows[key]
-        self._draining[key] = time.monotonic() + DRAIN_S
         self._streams[row] = None
+        if row in self._carried:
+            carrier, _ = self._carried.pop(row)
+            self._apart[row] = False
+            stream.carrier = None
+            carrier.close()
+        else:
+            key = self._sources.pop(row)
+            del self._rows[key]
+            self._draining[key] = time.monotonic() + DRAIN_S
         self._in_phase[int(self._due[row]) % PHASES] -= 1
         self._due[row] = _NEVER
         self._free.append(row)
@@ -182,6 +204,8 @@ class AudioLoop:
         self._timelines.sync(row)
         stream.packets_out += int(self._sent[row])
         self._sent[row] = 0
+        if row in self._carried:
+            return
         first, timestamp, ssrc = self._words[row].tolist()
         stream.rtp.state = first & 0xFFFF, timestamp, ssrc, bool(first >> 23 & 1)
 
@@ -196,7 +220,7 @@ class AudioLoop:
             self._streams += [None] * have
             for rows in (self._timelines, self._heard, self._said):
                 rows.grow(2 * have)
-            for name in ("_due", "_words", "_sent", "_addresses", "_lines"):
+            for name in ("_due", "_words", "_sent", "_addresses", "_lines", "_apart"):
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate((old, np.zeros_like(old))))
             self._due[have:] = _NEVER
@@ -268,6 +292,19 @@ class AudioLoop:
         except Exception as defect:
             self._defect(stream, defect)
 
+    def take_carried(self, stream: Stream, payload: bytes) -> None:
+        """What came by a stream's own connection."""
+        row = stream.row
+        if row is None or row not in self._carried or not payload:
+            return
+        self._totals.add(counters.RTP_RECEIVED)
+        _, numbering = self._carried[row]
+        try:
+            frames = self._timelines.receive_one(row, numbering.packet(payload), time.monotonic())
+            self._hear_each(row, stream, frames)
+        except Exception as defect:
+            self._defect(stream, defect)
+
     def _hear_each(self, row: int, stream: Stream, frames: list[Frame]) -> None:
         """Frames of one row."""
         only = np.array((row,))
@@ -321,37 +358,31 @@ class AudioLoop:
 
     def _pace(self, rows: Rows, now_s: float) -> None:
         """Sends 20 ms for each row."""
-        count = rows.size
         frames = []
         defects: list[tuple[Stream, Exception]] = []
         for row in rows.tolist():
             stream = self._streams[row]
             frame = None
-            if stream is not None:
+            if stream is not None and (stream.carrier is None or stream.carrier.ready):
                 try:
                     frame = stream.step()
                 except Exception as error:
                     defects.append((stream, error))
             frames.append(frame or b"")
-        words = self._words[rows]
         due = self._due[rows]
         skipped = (self._clock.step - due) // PHASES
-        if skipped.any():
-            # Only the timestamp tells that we stood still: a gap in the sequence would be read as loss.
-            words[:, 1] += (skipped * FRAME_BYTES).astype(np.uint32)
-            due += skipped * PHASES
-        self._out_words[:count] = words
-        payloads = np.frombuffer(b"".join(self._said.convert(rows, frames)), np.uint8)
-        self._out.data[:count, HEADER_BYTES:] = payloads.reshape(count, FRAME_BYTES)
-        self._out.addresses[:count] = self._addresses[rows]
-        failed = self._out.send(self._fd, count)
-        if failed:
-            self._totals.add(counters.RTP_SEND_FAILED, failed)
-        words[:, 0] = (words[:, 0] + 1) & 0xFFFF | words[:, 0] & _AFTER_FIRST
-        words[:, 1] += FRAME_BYTES
-        self._words[rows] = words
-        self._due[rows] = due + PHASES
+        self._due[rows] = due + (skipped + 1) * PHASES
         self._sent[rows] += 1
+        payloads = self._said.convert(rows, frames)
+        apart = self._apart[rows]
+        if apart.any():
+            for place in np.flatnonzero(apart).tolist():
+                self._send_apart(int(rows[place]), payloads[place], silent=not frames[place])
+            together = np.flatnonzero(~apart)
+            payloads = [payloads[place] for place in together.tolist()]
+            self._send(rows[together], payloads, skipped[together])
+        else:
+            self._send(rows, payloads, skipped)
         silent, stamps, others = self._timelines.tick(rows, now_s)
         if silent.size:
             self._to_bots(silent, [b""] * silent.size, stamps)
@@ -359,6 +390,30 @@ class AudioLoop:
             self._tick_one(row, now_s)
         for stream, defect in defects:
             self._defect(stream, defect)
+
+    def _send(self, rows: Rows, payloads: list[bytes], skipped: Rows) -> None:
+        """A packet for each of these rows."""
+        count = rows.size
+        if not count:
+            return
+        words = self._words[rows]
+        if skipped.any():
+            # Only the timestamp tells that we stood still: a gap in the sequence would be read as loss.
+            words[:, 1] += (skipped * FRAME_BYTES).astype(np.uint32)
+        self._out_words[:count] = words
+        joined = np.frombuffer(b"".join(payloads), np.uint8)
+        self._out.data[:count, HEADER_BYTES:] = joined.reshape(count, FRAME_BYTES)
+        self._out.addresses[:count] = self._addresses[rows]
+        failed = self._out.send(self._fd, count)
+        if failed:
+            self._totals.add(counters.RTP_SEND_FAILED, failed)
+        words[:, 0] = (words[:, 0] + 1) & 0xFFFF | words[:, 0] & _AFTER_FIRST
+        words[:, 1] += FRAME_BYTES
+        self._words[rows] = words
+
+    def _send_apart(self, row: int, payload: bytes, *, silent: bool) -> None:
+        if row in self._carried and not self._carried[row][0].send(payload, silent=silent):
+            self._totals.add(counters.RTP_SEND_FAILED)
 
     def _tick_one(self, row: int, now_s: float) -> None:
         stream = self._streams[row]

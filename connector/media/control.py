@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from connector.dialects.base import Track
+from connector.dialects.base import StopReason, Track
 from connector.dialects.commands import Command, Notice
 from connector.net.reach import ANYWHERE, Reach
 
@@ -61,11 +61,41 @@ class EndCause(enum.StrEnum):
     """Asterisk refused or lost a channel or bridge that the stream needs."""
 
 
-class Address(msgspec.Struct, frozen=True):
+_STOP_REASONS = {
+    EndCause.CALLER_HUNG_UP: StopReason.CALLER_HUNG_UP,
+    EndCause.CALL_MOVED: StopReason.TRANSFERRED,
+    EndCause.BOT_CLOSED: StopReason.BOT_ENDED,
+    EndCause.SESSION_LIMIT: StopReason.SESSION_LIMIT,
+    EndCause.SHUTDOWN: StopReason.SHUTDOWN,
+}
+
+
+def stop_reason(cause: EndCause) -> StopReason:
+    """What the bot is told of a cause: there are more of them than it needs to know."""
+    return _STOP_REASONS.get(cause, StopReason.ERROR)
+
+
+class Address(msgspec.Struct, frozen=True, tag="address"):
     """A UDP address as numbers: the worker never resolves names."""
 
     host: str
     port: int
+
+
+class AudioSocketPeer(msgspec.Struct, frozen=True, tag="audiosocket"):
+    """A TCP connection that Asterisk opens to us, by the UUID that it sends first: 32 hex digits."""
+
+    uuid: str
+
+
+class WebSocketPeer(msgspec.Struct, frozen=True, tag="websocket"):
+    """A channel of chan_websocket: ws:// or wss:// with the id of its connection, which is a secret."""
+
+    url: str
+
+
+Remote = Address | AudioSocketPeer | WebSocketPeer
+"""Where Asterisk has a stream's audio."""
 
 
 # -- control process -> worker ---------------------------------------------------------------------------------
@@ -112,10 +142,10 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
 
 
 class AttachMedia(msgspec.Struct, frozen=True, tag="attach"):
-    """The ExternalMedia channel exists: exchange RTP with it and tell the bot that the stream starts."""
+    """The ExternalMedia channel exists: exchange audio with it and tell the bot that the stream starts."""
 
     stream_id: str
-    remote: Address
+    remote: Remote
 
 
 class SendDtmf(msgspec.Struct, frozen=True, tag="dtmf"):

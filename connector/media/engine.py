@@ -18,7 +18,6 @@ import structlog
 from connector.dialects.commands import Command, Notice, Reconnected
 from connector.media import counters
 from connector.media.control import (
-    Address,
     AttachMedia,
     BotCommand,
     CloseStream,
@@ -26,6 +25,7 @@ from connector.media.control import (
     FromWorker,
     Notify,
     OpenStream,
+    Remote,
     SendDtmf,
     StreamEnded,
     StreamOpened,
@@ -112,18 +112,18 @@ class StreamHandle:
         self._engine = engine
         self._link = link
         self._request = request
-        self._remote: Address | None = None
+        self._remote: Remote | None = None
         self._opened: asyncio.Future[StreamOpened] = asyncio.get_running_loop().create_future()
         self._past = StreamStats()  # in workers that have ended
         self._reopened = 0
         self._lost_at_s: float | None = None
         self._giving_up: asyncio.TimerHandle | None = None
 
-    def attach(self, remote: Address) -> None:
+    def attach(self, remote: Remote) -> None:
         """Starts audio both ways and tells the bot that the stream begins.
 
         Args:
-            remote: Where the ExternalMedia channel listens (UNICASTRTP_LOCAL_ADDRESS and _PORT).
+            remote: Where the ExternalMedia channel has its audio.
         """
         self._remote = remote
         self._send(AttachMedia(self.stream_id, remote))

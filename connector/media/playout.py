@@ -7,9 +7,11 @@ Marks are positions in the audio. A mark fires when what was sent before it has 
 from __future__ import annotations
 
 from collections import deque
+from typing import Self
 
 from connector.audio.formats import AudioFormat
 from connector.audio.transcode import silence
+from connector.dialects.commands import Command
 from connector.media.frames import FRAME_MS
 
 UNDERRUN_WITHIN_MS = 200
@@ -17,6 +19,18 @@ UNDERRUN_WITHIN_MS = 200
 MAX_MARKS = 1_000
 """Pending marks; a bot that sends more without audio to play would fill the memory."""
 _PCMU = AudioFormat()
+
+
+class AfterAudio(str):
+    """A mark of our own: what is to be done once the audio before it has been played."""
+
+    command: Command
+
+    def __new__(cls, command: Command) -> Self:
+        """A mark with this to do."""
+        mark = super().__new__(cls)
+        mark.command = command
+        return mark
 
 
 class Playout:

@@ -7,7 +7,6 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from typing import Self
 
 import structlog
 
@@ -27,7 +26,6 @@ from connector.dialects.base import (
     Dialect,
     RejectCause,
     Rejected,
-    StopReason,
     StreamStart,
     Upgrade,
     WireMessage,
@@ -35,40 +33,30 @@ from connector.dialects.base import (
 from connector.dialects.commands import Command, Ended, Failed, HangUp, Notice, Transfer
 from connector.media import counters
 from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket, End
-from connector.media.control import BotCommand, EndCause, OpenStream, StreamEnded, StreamOpened, StreamStats
+from connector.media.carrier import Carrier
+from connector.media.control import (
+    BotCommand,
+    EndCause,
+    OpenStream,
+    StreamEnded,
+    StreamOpened,
+    StreamStats,
+    stop_reason,
+)
 from connector.media.counters import Counters
 from connector.media.dial import DialFailed, dial_unless
 from connector.media.fastpath import FastPath
 from connector.media.frames import FRAME_BYTES
 from connector.media.outbox import Outbox
-from connector.media.playout import Playout
+from connector.media.playout import AfterAudio, Playout
 from connector.media.rtp import RtpReject, RtpSender
 from connector.media.timeline import Timeline
 
 _UNPACKED = AudioFormat(Encoding.L16, DECODED_HZ)
 GOODBYE_S = 0.5
 """For what still waits to be sent when we close, `stop` being the last of it, and for the bot's last word."""
-STOP_REASONS = {
-    EndCause.CALLER_HUNG_UP: StopReason.CALLER_HUNG_UP,
-    EndCause.CALL_MOVED: StopReason.TRANSFERRED,
-    EndCause.BOT_CLOSED: StopReason.BOT_ENDED,
-    EndCause.SESSION_LIMIT: StopReason.SESSION_LIMIT,
-    EndCause.SHUTDOWN: StopReason.SHUTDOWN,
-}
-"""What the bot is told; of any other cause, that there was an error."""
 
 log = structlog.get_logger()
-
-
-class _AfterAudio(str):
-    """A mark of our own: what is to be done once the audio before it has been played."""
-
-    command: HangUp | Transfer | Ended
-
-    def __new__(cls, command: HangUp | Transfer | Ended) -> Self:
-        mark = super().__new__(cls)
-        mark.command = command
-        return mark
 
 
 class Stream:
@@ -127,6 +115,7 @@ class Stream:
         """Something came from the bot that may have made it ready, or done."""
         self._greeted = False
         self.row: int | None = None
+        self.carrier: Carrier | None = None
         self.packets_out = 0
         self.rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
         self._timeline: Timeline | None = None
@@ -167,7 +156,7 @@ class Stream:
         """A frame of the bot, for the caller; None when it says nothing."""
         frame, marks = self._playout.read()
         if marks:
-            self._return_marks(marks)
+            self._pass_marks(marks)
         return frame
 
     def dtmf(self, digit: str) -> None:
@@ -306,7 +295,7 @@ class Stream:
     async def _goodbye(self) -> None:
         """Says `stop` and closes with 1000; a bot that does not listen is left after a short while."""
         if self._greeted:
-            self._say(self._numbered().closing(STOP_REASONS.get(self._close.result(), StopReason.ERROR)))
+            self._say(self._numbered().closing(stop_reason(self._close.result())))
         if self._outbox:
             self._flushed.clear()
             try:
@@ -380,12 +369,13 @@ class Stream:
         match said:
             case BotMark(name):
                 dropped = self._playout.marks_dropped
-                self._return_marks(self._playout.mark(name))
+                self._pass_marks(self._playout.mark(name))
                 self._totals.add(counters.BOT_MARKS_DROPPED, self._playout.marks_dropped - dropped)
             case BotClear():
                 self._stats.clears += 1
                 played_ms = self._playout.played_ms
-                self._return_marks(self._playout.clear())
+                waiting = [] if self.carrier is None else self.carrier.clear()
+                self._return_marks(waiting + self._playout.clear())
                 self._say(self._numbered().cleared(played_ms))
             case BotReply(messages):
                 self._say(messages)
@@ -394,7 +384,7 @@ class Stream:
             case HangUp() | Transfer() | Ended() if self._playout.queued_bytes:
                 # A goodbye that was sent before is heard first; a bot that does not want that clears.
                 dropped = self._playout.marks_dropped
-                self._playout.mark(_AfterAudio(said))
+                self._playout.mark(AfterAudio(said))
                 if self._playout.marks_dropped != dropped:
                     self._ask(said)
             case _:
@@ -419,9 +409,18 @@ class Stream:
         self._totals.add(counters.bot_rejected(rejected.cause))
         self._log_once("bot_message_rejected", rejected.cause, rejected.detail)
 
+    def played(self, name: str) -> None:
+        """A mark that the carrier was given has been reached."""
+        self._return_marks([name])
+
+    def _pass_marks(self, names: list[str]) -> None:
+        """What was before these marks has left us: they are due, unless a carrier still holds it."""
+        carrier = self.carrier
+        self._return_marks(names if carrier is None else [name for name in names if not carrier.mark(name)])
+
     def _return_marks(self, names: list[str]) -> None:
         for name in names:
-            if isinstance(name, _AfterAudio):
+            if isinstance(name, AfterAudio):
                 self._ask(name.command)
                 continue
             self._stats.marks += 1

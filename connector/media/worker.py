@@ -30,6 +30,7 @@ from connector.audio.opus import OpusMissing
 from connector.config import LogSettings
 from connector.media import counters
 from connector.media.audioloop import AudioLoop
+from connector.media.carriers import Carriers
 from connector.media.control import (
     MAX_LINE_BYTES,
     Address,
@@ -40,6 +41,7 @@ from connector.media.control import (
     FromWorker,
     Notify,
     OpenStream,
+    Remote,
     SendDtmf,
     StreamEnded,
     StreamStats,
@@ -50,6 +52,7 @@ from connector.media.control import (
 )
 from connector.media.counters import Counters
 from connector.media.fastpath import FastPath, FastPathMissing
+from connector.media.rtp import RtpReject
 from connector.media.stream import Stream
 
 EXIT_PORT_TAKEN = 3
@@ -98,6 +101,8 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._fast = fast
         self._audio = AudioLoop(rtp, self._counters, fast, self._failed)
+        host, port = rtp.getsockname()[:2]
+        self._carriers = Carriers(self._audio, host, port, self._tls, self._refused)
         self._reporting: asyncio.Task[None] | None = None
         self._reported = time.monotonic(), time.process_time()
 
@@ -121,6 +126,7 @@ class Worker:
         if self._reporting is not None:
             self._reporting.cancel()
             await asyncio.gather(self._reporting, return_exceptions=True)
+        await self._carriers.close()
         self._audio.stop()
         if self._fast is not None:
             self._fast.close()
@@ -172,11 +178,16 @@ class Worker:
     async def _live(self, stream: Stream) -> None:
         """A stream from its first to its last message; a defect in it ends it alone."""
         try:
+            await self._carriers.prepare(stream)
             ended = await stream.run(self._opened)
+        except OSError as error:
+            detail = f"TCP port {self._rtp.getsockname()[1]} for AudioSocket cannot be used: {error.strerror}"
+            ended = StreamEnded(stream.stream_id, EndCause.ASTERISK_ERROR, detail, stream.stats())
         except Exception as defect:
             log.exception("stream_failed", stream_id=stream.stream_id)
             ended = StreamEnded(stream.stream_id, EndCause.WORKER_LOST, f"defect: {defect!r}", stream.stats())
         self._audio.detach(stream)
+        await self._carriers.release(stream)
         ended = msgspec.structs.replace(ended, stats=stream.stats())
         del self._streams[stream.stream_id], self._tasks[stream.stream_id]
         self._counters.add_stream(ended.stats)
@@ -191,7 +202,10 @@ class Worker:
         if not self._send(message):
             self._counters.add(counters.BOT_COMMANDS_DROPPED)
 
-    def _attach(self, stream: Stream, remote: Address) -> None:
+    def _attach(self, stream: Stream, remote: Remote) -> None:
+        if not isinstance(remote, Address):
+            self._carriers.attach(stream, remote)
+            return
         try:
             address = ipaddress.ip_address(remote.host)
         except ValueError:
@@ -203,6 +217,11 @@ class Worker:
         self._audio.attach(stream, address.compressed, remote.port)
 
     # -- reports -----------------------------------------------------------------------------------------------
+
+    def _refused(self, stream: Stream) -> None:
+        """Audio of another kind than the stream has asked for."""
+        self._counters.add(counters.rtp_rejected(RtpReject.WRONG_PAYLOAD_TYPE))
+        stream.rejected_rtp(RtpReject.WRONG_PAYLOAD_TYPE)
 
     def _failed(self, stream: Stream, defect: Exception) -> None:
         log.error("stream_failed", stream_id=stream.stream_id, exc_info=defect)

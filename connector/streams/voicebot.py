@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 
 import structlog
 
-from connector.asterisk.ari import Ari, AriError, AriNotFound, ExternalMedia
+from connector.asterisk.ari import Ari, AriError, AriNotFound
 from connector.audio.wire import WIRES
 from connector.config import MediaSettings, PbxSettings, ProfileSettings
-from connector.media.control import Address, EndCause, OpenStream, StreamStats
+from connector.media.control import Address, AudioSocketPeer, EndCause, OpenStream, StreamStats, WebSocketPeer
 from connector.media.engine import StreamFailed, StreamHandle
 from connector.streams.dialling import Dialler
 from connector.streams.facts import DIALLED_NUMBER, sip_headers
+from connector.streams.mediachannel import open_media_channel
 from connector.streams.opening import open_message
 from connector.streams.parameters import bounded
 
@@ -208,19 +209,21 @@ class VoicebotCall:
         results = await asyncio.gather(
             self._ari.answer(self.call.channel_id),
             self._ari.create_bridge(self.bridge_id, name=self.bridge_id),
-            self._ari.external_media(
-                self.media_channel_id,
-                external_host=self._media.external_host(stream.rtp.port),
-                format=self._wire.codec,
+            open_media_channel(
+                self._ari,
+                self._wire,
+                channel_id=self.media_channel_id,
+                ours=self._media.external_host(stream.rtp.port),
+                rtp_host=self._pbx.rtp_host,
             ),
             return_exceptions=True,
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        media = results[2]
-        assert isinstance(media, ExternalMedia)
-        stream.attach(Address(self._pbx.rtp_host or media.local_host, media.local_port))
+        remote = results[2]
+        assert isinstance(remote, Address | AudioSocketPeer | WebSocketPeer)
+        stream.attach(remote)
         await self._unless_gone(self._media_in_stasis())
         await self._ari.add_channel(self.bridge_id, [self.call.channel_id, self.media_channel_id])
 
@@ -231,7 +234,7 @@ class VoicebotCall:
         except TimeoutError:
             raise StreamFailed(
                 EndCause.ASTERISK_ERROR,
-                f"no StasisStart of the ExternalMedia channel within {MEDIA_START_DEADLINE_S} s: is chan_rtp loaded?",
+                f"no StasisStart of the ExternalMedia channel within {MEDIA_START_DEADLINE_S} s: see Asterisk's log",
             ) from None
 
     async def _live(self, stream: StreamHandle) -> tuple[EndCause, str]:
