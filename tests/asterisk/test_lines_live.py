@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
+from random import Random
 from typing import Any
 
 import aiohttp
+import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
+from connector.asterisk.ami import Ami
+from connector.asterisk.phone_credentials import NoCredentials, read_credentials
+from connector.events import LinkState
 from connector.lab.asterisk import LabAsterisk
 from connector.lab.capture import AmiRecorder
 from connector.lab.conf import LabConf
@@ -29,6 +36,30 @@ read = system
 write = system
 """
 """PJSIPShowEndpoints needs class system, which the connector's own login does without."""
+
+PASSWORD = "x9/=+ secret,(of) web"
+BROWSERS = f"""
+[web](phone)
+webrtc = yes
+auth = web-auth
+aors = desk
+[web-auth]
+type = auth
+auth_type = userpass
+username = web-user
+password = {PASSWORD}
+[hashed](phone)
+webrtc = yes
+auth = hashed
+[hashed]
+type = auth
+auth_type = md5
+username = hashed
+realm = asterisk
+md5_cred = 0123456789abcdef0123456789abcdef
+[bare](phone)
+webrtc = yes
+"""
 
 
 class House:
@@ -80,7 +111,8 @@ class House:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def house(make_asterisk: MakeAsterisk, make_connector: MakeConnector) -> AsyncIterator[House]:
     base = lines_conf()
-    conf = LabConf(extensions=base.extensions, append={**base.append, "manager.conf": AUDITOR})
+    append = {**base.append, "manager.conf": AUDITOR, "pjsip.conf": base.append["pjsip.conf"] + BROWSERS}
+    conf = LabConf(extensions=base.extensions, append=append)
     async with contextlib.AsyncExitStack() as stack:
         pbx = await stack.enter_async_context(make_asterisk(phones=2, conf=conf))
         await add_trunks(pbx)
@@ -94,7 +126,7 @@ async def house(make_asterisk: MakeAsterisk, make_connector: MakeConnector) -> A
 
 async def test_free_allocated_and_available_are_asterisks_own_list(house: House) -> None:
     theirs = set(await house.asterisks_own())
-    assert {"PJSIP/agent1", "PJSIP/agent2", "PJSIP/desk", "PJSIP/caller"} == theirs
+    assert {"PJSIP/agent1", "PJSIP/agent2", "PJSIP/desk", "PJSIP/caller", "PJSIP/web"} <= theirs
     await house.until("/directory/identities?pbx=main", lambda listed: listed["complete"])
     assert await house.identities() == theirs
     assert await house.identities("which=allocated") == {OWNED}
@@ -165,6 +197,41 @@ async def test_trunks_are_known_from_the_start_and_followed(house: House) -> Non
     assert shown["provider"]["status"] == "unregistered"
     assert shown["provider"]["trunk"] == good["trunk"]
     await house.until("/trunks", lambda now: statuses(now)["provider"] == "unregistered")
+
+
+async def test_a_browser_phones_password_is_read_by_the_rights_that_there_are(house: House) -> None:
+    pbx = house.pbx
+    ami = Ami(
+        pbx="main",
+        host=HOST,
+        port=pbx.ami_port,
+        username=pbx.ami_user,
+        secret=SecretStr(pbx.ami_secret),
+        clock=time.time,
+        monotonic=time.monotonic,
+        random=Random(1),
+    )
+    running = asyncio.create_task(ami.run())
+    try:
+        async with asyncio.timeout(10):
+            while ami.state is not LinkState.UP:  # noqa: ASYNC110 - its items are nobody's here
+                await asyncio.sleep(0.01)
+        found = await read_credentials(ami, "PJSIP/web")
+        assert (found.user, found.username, found.password) == ("desk", "web-user", PASSWORD)
+        for interface, words in (
+            ("PJSIP/desk", "no browser phone"),
+            ("PJSIP/nobody", "no browser phone"),
+            ("PJSIP/hashed", "tells no username and password"),
+            ("PJSIP/bare", "has no auth"),
+            ("PJSIP/web,auth)${SHELL(id)}", "no endpoint of PJSIP"),
+            ("Local/web@agents", "no endpoint of PJSIP"),
+        ):
+            with pytest.raises(NoCredentials, match=words):
+                await read_credentials(ami, interface)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert PASSWORD not in (pbx.folder / "log" / "messages").read_text("utf-8", "replace")
 
 
 async def test_an_asterisk_that_is_shut_down_says_so(house: House) -> None:
