@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TypedDict
 
-_QUEUE = re.compile(r"^(?P<name>\S+) has (?P<calls>\d+) calls .*\bC:(?P<completed>\d+), A:(?P<abandoned>\d+)")
+_QUEUE = re.compile(r"^(?P<name>\S.*?) has (?P<calls>\d+) calls .*\bC:(?P<completed>\d+), A:(?P<abandoned>\d+)")
 _STATES = {
     "Unknown": "unknown",
     "Not in use": "not_in_use",
