@@ -84,3 +84,10 @@ def test_the_pbxs_own_choice_is_asked_about() -> None:
     check_wires("pbx.main.ari", "main", settings(), "22.10.1", ALL - {"codec_g722.so"}, found)
     (text,) = errors(found)
     assert text.startswith("pbx.main.audio = 'rtp/g722' needs codec_g722.so: take noload out")
+
+
+def test_without_chan_rtp_the_missing_module_is_told_once() -> None:
+    found = Findings()
+    check_wires("pbx.main.ari", "main", settings(), "22.10.1", ALL - {"chan_rtp.so"}, found)
+    assert errors(found) == []
+    assert "rtp/" not in found[0].text
