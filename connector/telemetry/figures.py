@@ -20,7 +20,7 @@ QUEUE_COUNTERS = {
     "service_level_calls": "Callers who count for the service level: answered, or abandoned but not at once.",
     "service_level_met": "Of those the ones who were answered within the target.",
     "short_abandons": "Callers who gave up at once, within short_abandon_seconds.",
-    "outside_hours": "Callers who joined outside of business hours.",
+    "closed_calls": "Callers who joined outside of business hours.",
     "transfers": "Conversations that ended because the agent passed the caller on.",
     "ring_no_answer": "Phones that rang and were not answered.",
     "hold_seconds": "Time of callers on hold by the agent.",
@@ -114,7 +114,7 @@ class FigureCounters:
         short = abandoned and event.wait_s <= tally.settings.short_abandon_seconds
         counts = tally.day.is_open(event.at - event.wait_s)
         of_queue["short_abandons"] += short
-        of_queue["outside_hours"] += not counts
+        of_queue["closed_calls"] += not counts
         of_queue["service_level_calls"] += counts and (answered or (abandoned and not short))
         of_queue["service_level_met"] += counts and answered and event.wait_s <= tally.settings.target_seconds
         for counted in of_agent:

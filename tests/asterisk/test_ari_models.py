@@ -116,6 +116,10 @@ ARGUMENTS: dict[str, Any] = {
     "variables": {"A": "b"},
     "type": "mixing",
     "missing_ok": False,
+    "snoop_id": "x",
+    "spy": "in",
+    "whisper": "none",
+    "uuid": "00000000-0000-0000-0000-000000000001",
 }
 
 
@@ -132,11 +136,19 @@ class Recorder(AriRest):
 
     async def _ask(self, method: str, path: str, kind: Any, body: object = None, **query: str | int | None) -> Any:
         await self._request(method, path, body, query)
-        address = {"UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1", "UNICASTRTP_LOCAL_PORT": "4000"}
+        address = {
+            "UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1",
+            "UNICASTRTP_LOCAL_PORT": "4000",
+            "MEDIA_WEBSOCKET_CONNECTION_ID": "x",
+        }
         return SimpleNamespace(value="x", channelvars=address)
 
 
-async def test_every_request_is_one_that_asterisk_describes(api: dict[str, Any]) -> None:
+NEWER = {"audio_socket", "media_websocket"}
+"""Not on 16; `connector check` says which ways audio can go."""
+
+
+async def test_every_request_is_one_that_asterisk_describes(asterisk: LabAsterisk, api: dict[str, Any]) -> None:
     operations = {}
     for doc in api.values():
         for resource in doc["apis"]:
@@ -144,6 +156,8 @@ async def test_every_request_is_one_that_asterisk_describes(api: dict[str, Any])
             for operation in resource["operations"]:
                 operations[operation["httpMethod"], pattern] = operation
     methods = [name for name, member in inspect.getmembers(AriRest, inspect.iscoroutinefunction) if name[0] != "_"]
+    if asterisk.version.startswith("16."):
+        methods = [name for name in methods if name not in NEWER]
     assert len(methods) > 20
     ari = Recorder()
     for name in methods:

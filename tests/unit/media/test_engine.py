@@ -167,7 +167,7 @@ async def test_a_worker_that_hangs_is_replaced(
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     # The wait that is under way still has the longer deadline.
-    await until(lambda: engine.stats.reopened == 1, 20)
+    await until(lambda: engine.stats.reopened == 1, 60)
     assert engine.workers[0].pid != pid
     assert not handle.ended.done()
 

@@ -96,7 +96,7 @@ def test_of_queues() -> None:
     found = {
         name: scene.of_queue(name)
         for name in (
-            *("service_level_calls_total", "service_level_met_total", "short_abandons_total", "outside_hours_total"),
+            *("service_level_calls_total", "service_level_met_total", "short_abandons_total", "closed_calls_total"),
             *("hold_seconds_total", "wrap_up_seconds_total", "transfers_total", "ring_no_answer_total"),
             *("service_level_ratio", "abandoned_ratio", "answer_wait_mean_seconds", "estimated_wait_seconds", "open"),
             *("service_level_target_seconds", "service_level_target_ratio"),
@@ -104,7 +104,7 @@ def test_of_queues() -> None:
     }
     assert found == {
         "service_level_calls_total": 3, "service_level_met_total": 1, "short_abandons_total": 1,
-        "outside_hours_total": 0, "hold_seconds_total": 5, "wrap_up_seconds_total": 20, "transfers_total": 1,
+        "closed_calls_total": 0, "hold_seconds_total": 5, "wrap_up_seconds_total": 20, "transfers_total": 1,
         "ring_no_answer_total": 1, "service_level_ratio": pytest.approx(1 / 3), "abandoned_ratio": pytest.approx(1 / 4),
         "answer_wait_mean_seconds": 20, "estimated_wait_seconds": pytest.approx(2 * 120 / 2), "open": 1,
         "service_level_target_seconds": 20, "service_level_target_ratio": 0.9,
@@ -119,7 +119,7 @@ def test_of_queues() -> None:
 def test_outside_of_business_hours_nothing_counts_for_the_service_level() -> None:
     scene = Scene(open="sun 00:00-24:00")
     scene.take(outcome(Outcome.ANSWERED, 1.0, "a"), outcome(Outcome.ABANDONED, 60.0))
-    assert (scene.of_queue("service_level_calls_total"), scene.of_queue("outside_hours_total")) == (0, 2)
+    assert (scene.of_queue("service_level_calls_total"), scene.of_queue("closed_calls_total")) == (0, 2)
     assert scene.of_queue("open") == 0
 
 
