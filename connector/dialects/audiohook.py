@@ -90,6 +90,11 @@ class AudiohookOptions(DialectOptions):
         """8 kHz."""
         return AudioFormat(Encoding.PCMU if self.encoding == "PCMU" else Encoding.L16)
 
+    @property
+    def mixes(self) -> bool:
+        """As stereo."""
+        return True
+
 
 class Audiohook(Dialect):
     """One session. A stream without a call is a connection probe: the server is asked whether it would take one.

@@ -223,6 +223,11 @@ class DialectOptions(Section):
         """The bot's audio as `BotAudio` holds it."""
         return self.to_bot
 
+    @property
+    def mixes(self) -> bool:
+        """Whether one WebSocket carries both tracks of a call, told apart; else each has one of its own."""
+        return False
+
     def plain(self) -> dict[str, Any]:
         """As plain values, secrets in clear: for the media worker alone."""
         return {

@@ -69,6 +69,11 @@ class PlivoOptions(DialectOptions):
         media_type, _, rate = self.content_type.partition(";rate=")
         return media_type, int(rate)
 
+    @property
+    def mixes(self) -> bool:
+        """By `track`."""
+        return True
+
 
 class Plivo(Dialect):
     """One stream of Plivo's protocol."""

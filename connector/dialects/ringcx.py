@@ -38,6 +38,11 @@ class RingcxOptions(DialectOptions):
     sequence: Literal["socket", "perspective"] = "socket"
     """What sequenceId counts over; RingCX does not say."""
 
+    @property
+    def mixes(self) -> bool:
+        """By `perspective`."""
+        return True
+
 
 class Ringcx(Dialect):
     """One agent session. Parameters `sessionId` and `agentId` are told as numbers where they are some."""

@@ -65,6 +65,11 @@ class TelnyxOptions(DialectOptions):
         """By encoding."""
         return _FORMATS[self.encoding]
 
+    @property
+    def mixes(self) -> bool:
+        """By `track`."""
+        return True
+
 
 class Telnyx(Dialect):
     """One stream of Telnyx's protocol."""

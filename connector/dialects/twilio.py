@@ -47,6 +47,14 @@ class TwilioOptions(DialectOptions):
     account_sid: str = ""
     """The accountSid that the bot is told; empty: one of ours, the same for all calls."""
 
+    both_tracks: bool = False
+    """Listening to a call: both sides on one stream, as Twilio's `both_tracks`; else each side has a stream."""
+
+    @property
+    def mixes(self) -> bool:
+        """By `track`, if wanted."""
+        return self.both_tracks
+
 
 class _Media(msgspec.Struct):
     payload: str

@@ -25,6 +25,7 @@ from connector.media.lanes import Lanes
 from connector.media.mmsg import ADDRESS_BYTES, Batch, pack_address, source_columns, unpack_source
 from connector.media.pacing import PacingClock
 from connector.media.rtp import HEADER_BYTES, MAX_DATAGRAM_BYTES, RtpReject, parse
+from connector.media.side import Side
 from connector.media.stream import Stream
 from connector.media.ticker import Ticker
 from connector.media.timeline import Frame
@@ -49,6 +50,9 @@ _VERSION_2 = 0x80000000
 _AFTER_FIRST = 0xFF7F0000
 """Of that word, what each packet has from the one before: all but the marker and the sequence number."""
 
+Leg = Stream | Side
+"""What has a row."""
+
 log = structlog.get_logger()
 
 
@@ -63,7 +67,7 @@ class AudioLoop:
     """
 
     def __init__(
-        self, rtp: socket.socket, totals: Counters, fast: FastPath | None, failed: Callable[[Stream, Exception], None]
+        self, rtp: socket.socket, totals: Counters, fast: FastPath | None, failed: Callable[[Leg, Exception], None]
     ) -> None:
         self.late_s = 0.0
         """The largest lateness of a step since this was last set to 0."""
@@ -85,7 +89,7 @@ class AudioLoop:
         self._sources: dict[int, bytes] = {}  # by row
         self._draining: dict[bytes, float] = {}
         self._strangers: set[bytes] = set()
-        self._streams: list[Stream | None] = [None] * FIRST_CAPACITY
+        self._streams: list[Leg | None] = [None] * FIRST_CAPACITY
         self._free = list(range(FIRST_CAPACITY - 1, -1, -1))
         self._timelines = TimelineRows(FIRST_CAPACITY)
         self._heard = Lanes(FIRST_CAPACITY)
@@ -122,7 +126,7 @@ class AudioLoop:
 
     # -- rows --------------------------------------------------------------------------------------------------
 
-    def attach(self, stream: Stream, host: str, port: int) -> None:
+    def attach(self, stream: Leg, host: str, port: int) -> None:
         """Exchanges audio between the stream and this address, and no other.
 
         Args:
@@ -159,7 +163,7 @@ class AudioLoop:
         self._apart[row] = True
         stream.carrier = carrier
 
-    def _open_row(self, stream: Stream) -> int:
+    def _open_row(self, stream: Leg) -> int:
         row = self._take_row()
         self._heard.open(row, stream.wire.heard, stream.bot_hears)
         self._said.open(row, stream.bot_says, stream.wire.said)
@@ -174,7 +178,7 @@ class AudioLoop:
         self._due[row] = first + (phase - first) % PHASES
         return row
 
-    def detach(self, stream: Stream) -> None:
+    def detach(self, stream: Leg) -> None:
         """Stops the audio; what still comes from the address is drained for a while."""
         row = stream.row
         if row is None:
@@ -196,7 +200,7 @@ class AudioLoop:
         self._due[row] = _NEVER
         self._free.append(row)
 
-    def sync(self, stream: Stream) -> None:
+    def sync(self, stream: Leg) -> None:
         """Brings the stream's own counters up to date."""
         row = stream.row
         if row is None:
@@ -292,7 +296,7 @@ class AudioLoop:
         except Exception as defect:
             self._defect(stream, defect)
 
-    def take_carried(self, stream: Stream, payload: bytes) -> None:
+    def take_carried(self, stream: Leg, payload: bytes) -> None:
         """What came by a stream's own connection."""
         row = stream.row
         if row is None or row not in self._carried or not payload:
@@ -305,7 +309,7 @@ class AudioLoop:
         except Exception as defect:
             self._defect(stream, defect)
 
-    def _hear_each(self, row: int, stream: Stream, frames: list[Frame]) -> None:
+    def _hear_each(self, row: int, stream: Leg, frames: list[Frame]) -> None:
         """Frames of one row."""
         only = np.array((row,))
         for frame in frames:
@@ -359,7 +363,7 @@ class AudioLoop:
     def _pace(self, rows: Rows, now_s: float) -> None:
         """Sends 20 ms for each row."""
         frames = []
-        defects: list[tuple[Stream, Exception]] = []
+        defects: list[tuple[Leg, Exception]] = []
         for row in rows.tolist():
             stream = self._streams[row]
             frame = None
@@ -424,7 +428,7 @@ class AudioLoop:
         except Exception as defect:
             self._defect(stream, defect)
 
-    def _defect(self, stream: Stream, defect: Exception) -> None:
+    def _defect(self, stream: Leg, defect: Exception) -> None:
         """A defect in one stream must not stop the clock of the others."""
         self.detach(stream)
         self._failed(stream, defect)

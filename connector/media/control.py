@@ -146,6 +146,8 @@ class AttachMedia(msgspec.Struct, frozen=True, tag="attach"):
 
     stream_id: str
     remote: Remote
+    track: Track | None = None
+    """Whose audio it is; None: of the stream's first track."""
 
 
 class SendDtmf(msgspec.Struct, frozen=True, tag="dtmf"):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
+from connector.dialects.base import Track
 from connector.dialects.commands import Command, Notice, Reconnected
 from connector.media import counters
 from connector.media.control import (
@@ -112,21 +113,22 @@ class StreamHandle:
         self._engine = engine
         self._link = link
         self._request = request
-        self._remote: Remote | None = None
+        self._remotes: dict[Track | None, Remote] = {}
         self._opened: asyncio.Future[StreamOpened] = asyncio.get_running_loop().create_future()
         self._past = StreamStats()  # in workers that have ended
         self._reopened = 0
         self._lost_at_s: float | None = None
         self._giving_up: asyncio.TimerHandle | None = None
 
-    def attach(self, remote: Remote) -> None:
+    def attach(self, remote: Remote, track: Track | None = None) -> None:
         """Starts audio both ways and tells the bot that the stream begins.
 
         Args:
             remote: Where the ExternalMedia channel has its audio.
+            track: Whose audio it carries; None: of the first track.
         """
-        self._remote = remote
-        self._send(AttachMedia(self.stream_id, remote))
+        self._remotes[track] = remote
+        self._send(AttachMedia(self.stream_id, remote, track))
 
     def send_dtmf(self, digit: str) -> None:
         """Tells the bot of a digit the caller pressed."""
@@ -177,8 +179,9 @@ class StreamHandle:
         elif self._lost_at_s is not None:
             gap_ms = round((asyncio.get_running_loop().time() - self._lost_at_s) * 1000)
             self._lost_at_s = None
-            if self._remote is not None:
-                self._link.send(AttachMedia(self.stream_id, self._remote))
+            for track, remote in self._remotes.items():
+                self._link.send(AttachMedia(self.stream_id, remote, track))
+            if self._remotes:
                 self.notify(Reconnected(gap_ms, self._reopened))
             if self._giving_up is not None:
                 self._giving_up.cancel()

@@ -27,6 +27,7 @@ from connector.dialects.base import (
     RejectCause,
     Rejected,
     StreamStart,
+    Track,
     Upgrade,
     WireMessage,
 )
@@ -46,10 +47,10 @@ from connector.media.control import (
 from connector.media.counters import Counters
 from connector.media.dial import DialFailed, dial_unless
 from connector.media.fastpath import FastPath
-from connector.media.frames import FRAME_BYTES
 from connector.media.outbox import Outbox
 from connector.media.playout import AfterAudio, Playout
 from connector.media.rtp import RtpReject, RtpSender
+from connector.media.side import Side, add_counts
 from connector.media.timeline import Timeline
 
 _UNPACKED = AudioFormat(Encoding.L16, DECODED_HZ)
@@ -110,9 +111,8 @@ class Stream:
             fast = None  # TLS is the library's
         self._socket = BotSocket(self, request.max_message_bytes + HARD_LIMIT_EXTRA_BYTES, fast)
         self._pattern: AudioPattern | None = None
-        self._flushed = asyncio.Event()
         self._heard = asyncio.Event()
-        """Something came from the bot that may have made it ready, or done."""
+        """Something came from the bot that may have made it ready, or done; or it has read what waited."""
         self._greeted = False
         self.row: int | None = None
         self.carrier: Carrier | None = None
@@ -120,6 +120,8 @@ class Stream:
         self.rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
         self._timeline: Timeline | None = None
         self._stats = StreamStats()
+        self._track, *more = request.tracks
+        self._sides = [Side(self, track) for track in more]
         self._close: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
         self._detail = ""
         self._seen_rejects: set[str] = set()
@@ -135,9 +137,14 @@ class Stream:
             self._say(self._numbered().opened())
         return self._timeline
 
-    def hear(self, payload: bytes, timestamp_ms: int) -> None:
-        """A frame of the caller, for the bot."""
-        message = self._numbered().audio(payload, timestamp_ms)
+    @property
+    def legs(self) -> dict[Track, Stream | Side]:
+        """Where the audio of each track comes in; of the first one the stream itself."""
+        return {self._track: self, **{side.track: side for side in self._sides}}
+
+    def hear(self, payload: bytes, timestamp_ms: int, track: Track | None = None) -> None:
+        """A frame for the bot, of the first track if it is not said of which."""
+        message = self._numbered().audio(payload, timestamp_ms, track or self._track)
         if message is None:
             return
         if self._socket.full:
@@ -187,12 +194,11 @@ class Stream:
         """The counters as they stand; the audio loop's part as it was last synced."""
         stats = self._stats
         stats.packets_out = self.packets_out
+        stats.packets_in = stats.packets_lost = stats.packets_late = stats.silence_filled = 0
         if self._timeline is not None:
-            counts = self._timeline.counts
-            stats.packets_in = counts.received
-            stats.packets_lost = counts.lost
-            stats.packets_late = counts.late
-            stats.silence_filled = counts.filled_samples // FRAME_BYTES
+            add_counts(stats, self._timeline)
+        for side in self._sides:
+            side.add_to(stats)
         stats.playout_dropped_bytes = self._playout.dropped_bytes
         stats.underruns = self._playout.underruns
         stats.send_dropped = self._outbox.dropped
@@ -296,13 +302,7 @@ class Stream:
         """Says `stop` and closes with 1000; a bot that does not listen is left after a short while."""
         if self._greeted:
             self._say(self._numbered().closing(stop_reason(self._close.result())))
-        if self._outbox:
-            self._flushed.clear()
-            try:
-                async with asyncio.timeout(GOODBYE_S):
-                    await self._flushed.wait()
-            except TimeoutError:
-                pass  # what it has not read by now it will not miss
+        await self._until(lambda: not self._outbox, GOODBYE_S)  # what it has not read by then it will not miss
         await self._until(lambda: self._dialect.done, GOODBYE_S)
         await self._socket.close()
 
@@ -329,7 +329,7 @@ class Stream:
         while not self._socket.full and (message := self._outbox.take()) is not None:
             self._socket.send(message)
         if not self._outbox:
-            self._flushed.set()
+            self._heard.set()
 
     def on_message(self, message: WireMessage) -> None:
         """Any other message of the bot."""

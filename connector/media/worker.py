@@ -28,8 +28,9 @@ import uvloop
 from connector import logs
 from connector.audio.opus import OpusMissing
 from connector.config import LogSettings
+from connector.dialects.base import Track
 from connector.media import counters
-from connector.media.audioloop import AudioLoop
+from connector.media.audioloop import AudioLoop, Leg
 from connector.media.carriers import Carriers
 from connector.media.control import (
     MAX_LINE_BYTES,
@@ -148,14 +149,14 @@ class Worker:
         if stream is None:
             return
         match message:
-            case AttachMedia(_, remote):
-                self._attach(stream, remote)
+            case AttachMedia(_, remote, track):
+                self._attach(stream, remote, track)
             case SendDtmf(_, digit):
                 stream.dtmf(digit)
             case Notify(_, notice):
                 stream.notify(notice)
             case CloseStream(_, cause):
-                self._audio.detach(stream)
+                self._detach(stream)
                 stream.close(cause)
 
     def _open(self, request: OpenStream) -> None:
@@ -186,7 +187,7 @@ class Worker:
         except Exception as defect:
             log.exception("stream_failed", stream_id=stream.stream_id)
             ended = StreamEnded(stream.stream_id, EndCause.WORKER_LOST, f"defect: {defect!r}", stream.stats())
-        self._audio.detach(stream)
+        self._detach(stream)
         await self._carriers.release(stream)
         ended = msgspec.structs.replace(ended, stats=stream.stats())
         del self._streams[stream.stream_id], self._tasks[stream.stream_id]
@@ -202,7 +203,7 @@ class Worker:
         if not self._send(message):
             self._counters.add(counters.BOT_COMMANDS_DROPPED)
 
-    def _attach(self, stream: Stream, remote: Remote) -> None:
+    def _attach(self, stream: Stream, remote: Remote, track: Track | None) -> None:
         if not isinstance(remote, Address):
             self._carriers.attach(stream, remote)
             return
@@ -214,7 +215,15 @@ class Worker:
             log.error("rtp_address_unusable", host=remote.host, stream_id=stream.stream_id)
             stream.close(EndCause.ASTERISK_ERROR)
             return
-        self._audio.attach(stream, address.compressed, remote.port)
+        leg = stream if track is None else stream.legs.get(track)
+        if leg is None:
+            log.error("track_unknown", track=track, stream_id=stream.stream_id)
+            return
+        self._audio.attach(leg, address.compressed, remote.port)
+
+    def _detach(self, stream: Stream) -> None:
+        for leg in stream.legs.values():
+            self._audio.detach(leg)
 
     # -- reports -----------------------------------------------------------------------------------------------
 
@@ -223,9 +232,9 @@ class Worker:
         self._counters.add(counters.rtp_rejected(RtpReject.WRONG_PAYLOAD_TYPE))
         stream.rejected_rtp(RtpReject.WRONG_PAYLOAD_TYPE)
 
-    def _failed(self, stream: Stream, defect: Exception) -> None:
-        log.error("stream_failed", stream_id=stream.stream_id, exc_info=defect)
-        stream.close(EndCause.WORKER_LOST)
+    def _failed(self, leg: Leg, defect: Exception) -> None:
+        log.error("stream_failed", stream_id=leg.stream_id, exc_info=defect)
+        leg.close(EndCause.WORKER_LOST)
 
     async def _report_for_ever(self) -> None:
         """Counters are collected a few streams at a time: all at once would hold up the audio of a thousand calls."""
@@ -235,7 +244,8 @@ class Worker:
             for turn in range(turns):
                 await asyncio.sleep(REPORT_EVERY_S / turns)
                 for stream in streams[turn * REPORT_AT_ONCE : (turn + 1) * REPORT_AT_ONCE]:
-                    self._audio.sync(stream)
+                    for leg in stream.legs.values():
+                        self._audio.sync(leg)
                     stream.stats()
             self._report()
 

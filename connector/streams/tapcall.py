@@ -35,7 +35,7 @@ class TapOrder:
         channel_id: Uniqueid of the channel. A caller's channel stays over holds and transfers; an agent's ends with
             the agent's part of the call.
         profile: Name of the profile whose bot or server gets the audio.
-        tracks: Whose audio; a stream of its own for each.
+        tracks: Whose audio; one stream for all, or one for each, as the dialect can carry it.
         speaker: Whose channel it is.
         parameters: For the bot, beside those of the profile.
     """
@@ -63,7 +63,7 @@ class TapCall:
     Attributes:
         tap_id: Our id of it.
         order: What it was asked for.
-        stream_ids: Of its streams, in the order of the tracks.
+        stream_ids: Of its streams.
         paused: The tapped call is on hold.
         started_at: Unix time of the order.
         started: Set once audio flows.
@@ -86,7 +86,9 @@ class TapCall:
     ) -> None:
         self.order = order
         self.tap_id = new_id(Kind.TAP)
-        self.stream_ids = tuple(new_id(Kind.STREAM) for _ in order.tracks)
+        self._groups = [order.tracks] if profile.dialect.mixes else [(track,) for track in order.tracks]
+        """The tracks of each stream."""
+        self.stream_ids = tuple(new_id(Kind.STREAM) for _ in self._groups)
         self.paused = False
         self.started_at = started_at
         self.started = asyncio.Event()
@@ -133,10 +135,12 @@ class TapCall:
         setup_s: float | None = None
         try:
             self._handles = await self._open_streams()
-            handles = dict(zip(self.order.tracks, self._handles, strict=True))
+            handles = {
+                track: handle for tracks, handle in zip(self._groups, self._handles, strict=True) for track in tracks
+            }
             await self.tap.open(
                 {track: self._media.external_host(handle.rtp.port) for track, handle in handles.items()},
-                lambda track, remote: handles[track].attach(remote),
+                lambda track, remote: handles[track].attach(remote, track),
             )
             setup_s = self._monotonic() - began_s
             self.started.set()
@@ -168,16 +172,20 @@ class TapCall:
                         stream_id=stream_id,
                         pbx=self._pbx_name,
                         call_id=self.call_id,
-                        tracks=(track,),
+                        tracks=tracks,
                         two_way=False,
-                        parameters={**self._profile.parameters, **self.order.parameters, "track": track.value},
+                        parameters={
+                            **self._profile.parameters,
+                            **self.order.parameters,
+                            "track": tracks[0].value if len(tracks) == 1 else "both",
+                        },
                     ),
                     self.order.profile,
                     self._profile,
                     trusted=self._trusted,
                 )
             )
-            for stream_id, track in zip(self.stream_ids, self.order.tracks, strict=True)
+            for stream_id, tracks in zip(self.stream_ids, self._groups, strict=True)
         ]
         await asyncio.wait(opening)
         self._handles = [each.result() for each in opening if each.exception() is None]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from connector.dialects import raw
+from connector.dialects import raw_messages
 from connector.web.happenings import AnyHappening
 from connector.web.push.messages import FromViewer, ToViewer
 from connector.web.rest.api import Api
@@ -41,7 +41,7 @@ def published() -> dict[str, dict[str, Any]]:
         "push-to-viewer.json": _schema(ToViewer, "Messages of /api/v1/live to a viewer"),
         "push-from-viewer.json": _schema(FromViewer, "Messages of a viewer to /api/v1/live"),
         "state.json": _schema(State, "Answer of /api/v1/state"),
-        "raw-v1.json": raw.schema(),
+        "raw-v1.json": raw_messages.schema(),
         "webhook.json": _schema(AnyHappening, "Body of a webhook"),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import pytest_asyncio
 
 from connector.app import Connector
+from connector.audio import g711
+from connector.audio.tone import Dominant, dominant_tone
 from connector.config import Settings
 from connector.dialects.base import Track
 from connector.lab.asterisk import LabAsterisk
@@ -91,7 +94,9 @@ async def floor(
                 (0, "alice", CALLER_HZ),
             )
         ]
-        described = make_connector(beside=pbx, bots={"listen": bot.url})
+        together = {"dialect": {"name": "twilio", "both_tracks": True}}
+        bots = {"listen": bot.url, "together": bot.url}
+        described = make_connector(beside=pbx, bots=bots, profile={"together": together})
         connector = Connector(Settings.model_validate(described.settings))
         running = asyncio.create_task(connector.run())
         made = Floor(pbx, connector, caller, agent, second, bot)
@@ -178,3 +183,33 @@ async def test_a_caller_who_hangs_up_while_it_is_made_leaves_nothing(floor: Floo
         await call.hang_up()
         await floor.until_over()
         assert not tap.paused
+
+
+def sound_of(stream: BotStream, track: str) -> Dominant:
+    """The last half second of one track of a stream."""
+    media = [said.message["media"] for said in stream.said if said.message["event"] == "media"]
+    audio = b"".join(base64.b64decode(each["payload"]) for each in media if each["track"] == track)
+    return dominant_tone(g711.ulaw_decode(audio[-4_000:]), g711.SAMPLE_RATE_HZ)
+
+
+async def test_both_sides_on_one_stream_are_told_apart(floor: Floor) -> None:
+    call, _ = await talking(floor)
+    before = len(floor.bot.streams)
+    floor.connector.taps["main"].start(TapOrder(await floor.caller_id(), "together", BOTH))
+    stream = await floor.bot.next_stream(after=before)
+    assert stream.start["tracks"] == ["inbound", "outbound"]
+
+    def clear() -> bool:
+        if stream.counts["media"] < 80:
+            return False
+        caller, agent = sound_of(stream, "inbound"), sound_of(stream, "outbound")
+        told = abs(caller.hz - CALLER_HZ) < 5 and abs(agent.hz - AGENT_HZ) < 5
+        return told and min(caller.share, agent.share) > 0.95
+
+    await floor.until(clear)
+    numbers = [int(said.message["sequenceNumber"]) for said in stream.said if said.message["event"] == "media"]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    await call.hang_up()
+    await stream.wait_for("stop")
+    await floor.until_over()
+    assert len(floor.bot.streams) == before + 1

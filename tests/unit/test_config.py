@@ -107,7 +107,7 @@ def test_settings_may_come_from_the_environment_alone() -> None:
         (
             "[profile.x]\nurl='ws://h/'\ndialect={name='twilio', speed=1}",
             "connector.toml: profile.x.dialect.twilio.speed: unknown key; allowed in profile.x.dialect.twilio: name, "
-            "account_sid",
+            "account_sid, both_tracks",
         ),
         (
             "[profile.Support-Bot]\nurl='ws://h/'",

@@ -10,10 +10,12 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from connector.dialects.base import Track
 from connector.dialects.commands import Ended, Event, Failed, HangUp, Hold, SendDigits, Transfer
 from connector.media import counters
 from connector.media.control import EndCause
 from connector.media.engine import MAX_COMMANDS, MediaEngine
+from tests.unit.media.conftest import Caller
 
 RAW = {"dialect": "raw", "dialect_options": {"encoding": "pcmu"}}
 AUDIOHOOK = {"dialect": "audiohook"}
@@ -41,7 +43,7 @@ class Server:
             await self._socket.send(message if isinstance(message, bytes) else json.dumps(message))
 
     def texts(self, kind: str) -> list[Any]:
-        return [each for each in self.heard if isinstance(each, dict) and each["type"] == kind]
+        return [each for each in self.heard if isinstance(each, dict) and each.get("type") == kind]
 
     async def _talk(self, socket: ServerConnection) -> None:
         self._socket = socket
@@ -203,3 +205,34 @@ async def test_a_model_is_told_what_the_caller_did_not_hear(open_stream: Any, un
     (cut,) = server.texts("conversation.item.truncate")
     assert cut["item_id"] == "item_1"
     assert 400 - 40 <= cut["audio_end_ms"] <= heard // 8
+
+
+async def test_two_tracks_are_told_apart_on_one_stream(engine: MediaEngine, request_for: Any, until: Any) -> None:
+    """Each comes from an address of its own; sequence numbers count over both."""
+    tracks = (Track.CALLER, Track.AGENT)
+    async with serving(Server()) as server:
+        handle = await engine.open(request_for(server.url, dialect="twilio", tracks=tracks, two_way=False))
+        callers = []
+        for track in tracks:
+            _, caller = await asyncio.get_running_loop().create_datagram_endpoint(Caller, local_addr=("127.0.0.1", 0))
+            caller.worker = (handle.rtp.host, handle.rtp.port)
+            handle.attach(caller.address, track)
+            callers.append(caller)
+        await until(lambda: all(caller.packets for caller in callers))
+        frames = [bytes([n + 1]) * 160 for n in range(10)]
+        await asyncio.gather(callers[0].speak(frames), callers[1].speak(frames[::-1]))
+
+        def heard(track: str) -> list[bytes]:
+            media = [each["media"] for each in server.heard if each.get("event") == "media"]
+            audio = [base64.b64decode(each["payload"]) for each in media if each["track"] == track]
+            return [each for each in audio if each != b"\xff" * 160]
+
+        await until(lambda: (heard("inbound"), heard("outbound")) == (frames, frames[::-1]))
+        assert not callers[1].heard
+        handle.close(EndCause.CALLER_HUNG_UP)
+        ended = await asyncio.wait_for(handle.ended, 10)
+        assert ended.stats.packets_in == 2 * len(frames)
+        for caller in callers:
+            caller.transport.close()
+    numbers = [int(each["sequenceNumber"]) for each in server.heard if "sequenceNumber" in each]
+    assert numbers == list(range(1, len(numbers) + 1))

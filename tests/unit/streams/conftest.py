@@ -27,6 +27,7 @@ from connector.asterisk.ari_models import (
 )
 from connector.asterisk.pbx_facts import RtpRange
 from connector.config import Settings
+from connector.dialects.base import Track
 from connector.dialects.commands import Notice
 from connector.media.control import Address, EndCause, OpenStream, StreamEnded, StreamStats
 from connector.media.engine import MediaEngine, StreamFailed
@@ -178,12 +179,14 @@ class FakeHandle:
         self.ended: asyncio.Future[StreamEnded] = asyncio.get_running_loop().create_future()
         self.stats = StreamStats()
         self.attached: Address | None = None
+        self.heard_tracks: list[Track | None] = []
         self.rtp = Address("127.0.0.1", 32_000)
         self.digits = ""
         self.notices: list[Notice] = []
 
-    def attach(self, remote: Address) -> None:
+    def attach(self, remote: Address, track: Track | None = None) -> None:
         self.attached = remote
+        self.heard_tracks.append(track)
 
     def send_dtmf(self, digit: str) -> None:
         self.digits += digit
@@ -317,7 +320,10 @@ async def scene() -> AsyncIterator[Scene]:
     settings = Settings.model_validate(
         {
             "pbx": {"main": {"ami": {"secret": "s"}, "ari": {"password": "p"}}},
-            "profile": {"talk": {"url": "ws://127.0.0.1:1/"}},
+            "profile": {
+                "talk": {"url": "ws://127.0.0.1:1/"},
+                "perspectives": {"url": "ws://127.0.0.1:1/", "dialect": "ringcx"},
+            },
             "media": {"max_streams": 2},
         }
     )

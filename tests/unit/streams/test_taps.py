@@ -47,6 +47,21 @@ async def test_each_track_is_a_snoop_with_a_stream_of_its_own(scene: Scene) -> N
     assert [(record.uniqueid, record.cause) for record in scene.published] == [("1.1", "stopped")] * 2
 
 
+async def test_a_dialect_that_tells_tracks_apart_gets_them_on_one_stream(scene: Scene) -> None:
+    talks(scene)
+    tap = begin(scene, BOTH, "perspectives")
+    await scene.until(tap.started.is_set)
+    (handle,) = scene.engine.handles
+    assert handle.request.tracks == BOTH
+    assert sorted(handle.heard_tracks, key=str) == [Track.AGENT, Track.CALLER]
+    assert len(scene.ari.bridges_up) == 2
+    assert scene.admission.active("main") == 2
+    tap.stop()
+    await until_over(scene)
+    assert [(record.uniqueid, record.cause) for record in scene.published] == [("1.1", "stopped")]
+    assert scene.admission.active("main") == 0
+
+
 def ears(scene: Scene) -> list[tuple[str, str]]:
     """What is listened to now."""
     return sorted(ear for snoop, ear in scene.ari.snooped.items() if snoop in scene.ari.up)

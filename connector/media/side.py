@@ -1,0 +1,100 @@
+"""One more track of a stream: heard from an address of its own, told to the same bot, with nothing said back."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Protocol
+
+from connector.audio.formats import AudioFormat
+from connector.audio.wire import Wire
+from connector.dialects.base import Track
+from connector.media.control import EndCause, StreamStats
+from connector.media.frames import FRAME_BYTES
+from connector.media.rtp import RtpReject, RtpSender
+from connector.media.timeline import Timeline
+
+
+class Owner(Protocol):
+    """What a side asks of its stream."""
+
+    stream_id: str
+    wire: Wire
+    bot_hears: AudioFormat
+
+    def attach(self, now_s: float) -> object:
+        """Tells the bot that audio follows, if it has not been told."""
+        ...
+
+    def hear(self, payload: bytes, timestamp_ms: int, track: Track | None = None) -> None:
+        """Takes a frame for the bot."""
+        ...
+
+    def rejected_rtp(self, cause: RtpReject) -> None:
+        """Takes the cause of a datagram that is not used."""
+        ...
+
+    def close(self, cause: EndCause) -> None:
+        """Ends the stream."""
+        ...
+
+
+class Side:
+    """What the audio loop needs of a track. Asterisk hears silence from it.
+
+    Args:
+        stream: Which it belongs to.
+        track: Whose audio.
+    """
+
+    line = -1
+    """It has none in the fast path, which writes for streams of one track."""
+    carrier = None
+    """Its audio comes by RTP."""
+
+    def __init__(self, stream: Owner, track: Track) -> None:
+        self.stream_id = stream.stream_id
+        self.track = track
+        self.wire = stream.wire
+        self.bot_hears = self.bot_says = stream.bot_hears
+        self.row: int | None = None
+        self.packets_out = 0
+        self.rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
+        self._stream = stream
+        self._timeline: Timeline | None = None
+
+    def attach(self, now_s: float) -> Timeline:
+        """Its audio begins."""
+        self._stream.attach(now_s)
+        if self._timeline is None:
+            self._timeline = Timeline(now_s, self.wire)
+        return self._timeline
+
+    def hear(self, payload: bytes, timestamp_ms: int) -> None:
+        """A frame for the bot."""
+        self._stream.hear(payload, timestamp_ms, self.track)
+
+    def step(self) -> bytes | None:
+        """Nothing is said."""
+        return None
+
+    def rejected_rtp(self, cause: RtpReject) -> None:
+        """A datagram that is not used."""
+        self._stream.rejected_rtp(cause)
+
+    def close(self, cause: EndCause) -> None:
+        """Ends the stream that it belongs to."""
+        self._stream.close(cause)
+
+    def add_to(self, stats: StreamStats) -> None:
+        """Adds what came and went to the stream's counters."""
+        stats.packets_out += self.packets_out
+        if self._timeline is not None:
+            add_counts(stats, self._timeline)
+
+
+def add_counts(stats: StreamStats, timeline: Timeline) -> None:
+    """Adds what a timeline has counted."""
+    stats.packets_in += timeline.counts.received
+    stats.packets_lost += timeline.counts.lost
+    stats.packets_late += timeline.counts.late
+    stats.silence_filled += timeline.counts.filled_samples // FRAME_BYTES
