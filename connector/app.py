@@ -25,6 +25,8 @@ from connector.asterisk.ids import make_id, parse_id
 from connector.asterisk.link import PbxLink
 from connector.asterisk.phone_credentials import read_credentials
 from connector.bus import Bus
+from connector.calls.acts import acts_of
+from connector.calls.confirm import Confirmations
 from connector.config import PbxSettings, Settings
 from connector.config_people import queue_settings
 from connector.events import DirectoryChanged, Person
@@ -148,6 +150,13 @@ class Connector:
         self._directory = WholeDirectory(
             settings.agent, list(settings.pbx), self.store.directory, clock=self._clock, changed=self._people_changed
         )
+        confirmations = Confirmations()
+        self._bus.handle("acts", confirmations.on_event)
+        self.acts = {
+            name: acts_of(link.state, ami=link.ami, ari=link.ari, confirmations=confirmations, monotonic=time.monotonic)
+            for name, link in self._links.items()
+        }
+        """What can be done at each PBX."""
         api = Api(
             live=self,
             figures=self.figures,
@@ -161,6 +170,7 @@ class Connector:
             profiles=self.book,
             accounts=self._accounts,
             phones=self._phones(),
+            acts=self.acts,
             sso=settings.http.oidc.title if settings.http.oidc.issuer else "",
         )
         self._web = Web(

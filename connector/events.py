@@ -33,6 +33,7 @@ from connector.telephony import (
     PbxChanged as PbxChanged,
     PbxPhase as PbxPhase,
     PeerChanged as PeerChanged,
+    SpyChanged as SpyChanged,
     Transferred as Transferred,
     Trunk as Trunk,
     TrunkChanged as TrunkChanged,
@@ -427,6 +428,7 @@ AnyEvent = (
     | LegHeld
     | Transferred
     | LegMoved
+    | SpyChanged
     | EndpointsSnapshot
     | ContactsSnapshot
     | ContactChanged

@@ -113,6 +113,20 @@ class Transferred(Event, frozen=True, kw_only=True):
     to: str = ""
 
 
+class SpyChanged(Event, frozen=True, kw_only=True):
+    """ChanSpyStart or ChanSpyStop.
+
+    Attributes:
+        spyer: Uniqueid of the channel that listens; empty where Asterisk did not say.
+        spied: Uniqueid of the channel that is listened to.
+        started: Or stopped.
+    """
+
+    spyer: str
+    spied: str
+    started: bool
+
+
 class Whereabouts(enum.StrEnum):
     """Where a channel waits or talks outside of a queue."""
 

@@ -61,6 +61,7 @@ from connector.events import (
     PeerChanged,
     QueuesSnapshot,
     QueueStatusSet,
+    SpyChanged,
     Transferred,
     TrunkChanged,
     TrunksSnapshot,
@@ -311,6 +312,7 @@ HANDLERS: dict[type, Callable[[PbxState, Any, list[Derived]], None]] = {
     LegEnded: _leg_ended,
     LegHeld: visits.held,
     LegMoved: visits.moved,
+    SpyChanged: lambda _state, _event, _changes: None,  # changes nothing of the call
     Transferred: visits.transferred,
     DialEnded: visits.dial_ended,
     DirectoryChanged: _directory_changed,

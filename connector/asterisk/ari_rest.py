@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-import aiohttp
-import msgspec
-from pydantic import SecretStr
-from yarl import URL
-
-from connector.asterisk.ari_errors import (
-    AriBadAnswer,
-    AriNotFound,
-    AriTimeout,
-    AriUnreachable,
-    AriUnsafeSubscription,
-    error_of,
-)
+from connector.asterisk.ari_errors import AriBadAnswer, AriUnsafeSubscription
+from connector.asterisk.ari_http import AriHttp
 from connector.asterisk.ari_models import Application, AsteriskInfo, Bridge, Channel, Endpoint, Module, Variable
 
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""Bound of one answer; a channel is about 700 bytes."""
-
-MAX_CONNECTIONS = 32
-"""To one PBX; http.conf's sessionlimit is 100 by default, for all clients together."""
-
-KEEPALIVE_S = 10.0
-"""Asterisk closes an idle connection after 15 s (session_keep_alive); a POST that meets the closing is lost."""
-
 SAFE_SOURCES = ("channel:", "bridge:", "endpoint:")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,51 +22,8 @@ class ExternalMedia:
     local_port: int
 
 
-class AriRest:
-    """Requests to the ARI of one PBX. Use as `async with`, which holds the keep-alive connections.
-
-    Args:
-        url: `http://host:8088/ari`; a prefix of http.conf goes before `/ari`.
-        username: Section of ari.conf.
-        password: Its password.
-        app: Our Stasis application.
-        deadline_s: For each request, connection included.
-        tls: How to check an https address, None for Python's defaults.
-    """
-
-    def __init__(
-        self,
-        *,
-        url: str,
-        username: str,
-        password: SecretStr,
-        app: str,
-        deadline_s: float = 2.0,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        self.app = app
-        self._url = url.rstrip("/")
-        self._username = username
-        self._password = password
-        self._deadline_s = deadline_s
-        self._tls: ssl.SSLContext | bool = tls if tls is not None else True
-        self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(
-            headers={"Authorization": self._basic_auth()},
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=None),  # each request brings its own
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._http is not None:
-            await self._http.close()
-            self._http = None
+class AriRest(AriHttp):
+    """Requests to the ARI of one PBX. Use as `async with`, which holds the keep-alive connections."""
 
     # -- the PBX ----------------------------------------------------------------------------------------------
 
@@ -309,6 +240,54 @@ class AriRest:
         path = _channel(channel_id, f"/snoop/{_part(snoop_id)}")
         return await self._ask("POST", path, Channel, spy=spy, whisper=whisper, app=self.app)
 
+    async def originate(
+        self,
+        channel_id: str,
+        *,
+        endpoint: str,
+        context: str,
+        exten: str,
+        caller_id: str,
+        timeout_s: int,
+        variables: Mapping[str, str],
+    ) -> Channel:
+        """Rings an endpoint and sends it into the dialplan when it answers.
+
+        Args:
+            channel_id: Chosen by us.
+            endpoint: Technology and resource, such as PJSIP/boss.
+            context: Of the dialplan.
+            exten: Of the dialplan; priority 1.
+            caller_id: As the phone shows it: `"name" <number>`.
+            timeout_s: How long it rings.
+            variables: Of the channel.
+        """
+        return await self._ask(
+            "POST",
+            "/channels",
+            Channel,
+            {"variables": dict(variables)},
+            channelId=channel_id,
+            endpoint=endpoint,
+            context=context,
+            extension=exten,
+            priority=1,
+            callerId=caller_id,
+            timeout=timeout_s,
+        )
+
+    async def send_message(self, technology: str, resource: str, *, sender: str, text: str) -> None:
+        """Sends a text to an endpoint, by SIP MESSAGE where that is PJSIP.
+
+        Args:
+            technology: Such as PJSIP.
+            resource: Name of the endpoint.
+            sender: URI that it is from.
+            text: What.
+        """
+        path = f"/endpoints/{_part(technology)}/{_part(resource)}/sendMessage"
+        await self._request("PUT", path, None, {"from": sender, "body": text})
+
     # -- bridges ----------------------------------------------------------------------------------------------
 
     async def bridges(self) -> list[Bridge]:
@@ -336,85 +315,6 @@ class AriRest:
     async def delete_bridge(self, bridge_id: str, *, missing_ok: bool = False) -> None:
         """Ends a bridge; its channels stay in Stasis."""
         await self._do("DELETE", _bridge(bridge_id), missing_ok)
-
-    # -- HTTP -------------------------------------------------------------------------------------------------
-
-    async def _get(self, path: str, kind: type[T], **query: str | int | None) -> T:
-        return await self._ask("GET", path, kind, **query)
-
-    async def _do(self, method: str, path: str, missing_ok: bool = False, **query: str | int | None) -> None:
-        try:
-            await self._request(method, path, None, query)
-        except AriNotFound:
-            if not missing_ok:
-                raise
-
-    async def _ask(self, method: str, path: str, kind: type[T], body: object = None, **query: str | int | None) -> T:
-        raw = await self._request(method, path, body, query)
-        try:
-            return msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise AriBadAnswer(method, path, 200, f"the answer cannot be read ({error})") from None
-
-    async def _request(self, method: str, path: str, body: object, query: Mapping[str, Any]) -> bytes:
-        try:
-            async with self._session.request(
-                method,
-                URL(self._url + path, encoded=True),
-                params={key: value for key, value in query.items() if value is not None},
-                json=body,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._deadline_s),
-            ) as answer:
-                raw = await _read(answer)
-        except TimeoutError:
-            raise AriTimeout(method, path, None, f"no answer within {self._deadline_s:g} s") from None
-        except aiohttp.ClientError as error:
-            raise AriUnreachable(method, path, None, f"{error or type(error).__name__}") from None
-        if raw is None:
-            raise AriBadAnswer(method, path, answer.status, f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-        if answer.status >= 400:
-            raise error_of(answer.status)(method, path, answer.status, _words(raw) or str(answer.reason))
-        if answer.status >= 300:
-            raise AriBadAnswer(method, path, answer.status, "a redirection")
-        return raw
-
-    def _basic_auth(self) -> str:
-        """RFC 7617; in a header, because Asterisk would log a key in the address."""
-        pair = f"{self._username}:{self._password.get_secret_value()}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
-
-    @property
-    def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            raise RuntimeError("use Ari as `async with`")
-        return self._http
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes | None:
-    """The body; None where it is too long."""
-    raw = bytearray()
-    async for chunk in answer.content.iter_any():
-        raw += chunk
-        if len(raw) > MAX_ANSWER_BYTES:
-            answer.close()
-            return None
-    return bytes(raw)
-
-
-class _Words(msgspec.Struct):
-    """The body of an error: `message`, or `error` where no handler was found."""
-
-    message: str = ""
-    error: str = ""
-
-
-def _words(raw: bytes) -> str:
-    try:
-        said = msgspec.json.decode(raw, type=_Words)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-    return (said.message or said.error)[:200]
 
 
 def _part(text: str) -> str:

@@ -18,6 +18,7 @@ from connector.events import (
     PbxChanged,
     PbxPhase,
     PeerChanged,
+    SpyChanged,
     Transferred,
     TrunkChanged,
     Whereabouts,
@@ -116,6 +117,15 @@ def _conference(what: Whereabouts) -> Builder:
     return build
 
 
+def _spy(started: bool) -> Builder:
+    def build(m: Message, pbx: str, at: float) -> AnyEvent:
+        return SpyChanged(
+            pbx=pbx, at=at, spyer=text(m, "SpyerUniqueid"), spied=text(m, "SpyeeUniqueid"), started=started
+        )
+
+    return build
+
+
 def _contact(m: Message, pbx: str, at: float) -> AnyEvent | None:
     endpoint = text(m, "EndpointName")
     if not endpoint:  # an address of record that no endpoint has
@@ -173,6 +183,8 @@ BUILDERS: dict[str, Builder] = {
     "ParkedCallGiveUp": _parked(Whereabouts.PARKING_GIVEN_UP),
     "ConfbridgeJoin": _conference(Whereabouts.CONFERENCE_JOINED),
     "ConfbridgeLeave": _conference(Whereabouts.CONFERENCE_LEFT),
+    "ChanSpyStart": _spy(True),
+    "ChanSpyStop": _spy(False),
     "ContactStatus": _contact,
     "PeerStatus": _peer,
     "Registry": _registry,

@@ -39,6 +39,7 @@ class Cause(enum.StrEnum):
     AMI_LOGIN = "ami_login"
     AMI_RIGHTS_MISSING = "ami_rights_missing"
     AMI_RIGHTS_EXCESS = "ami_rights_excess"
+    AMI_RIGHTS_HELP = "ami_rights_help"
     AMI_RIGHTS = "ami_rights"
     AMI_EVENTS = "ami_events"
     AMI_TIMESTAMPS = "ami_timestamps"

@@ -23,6 +23,9 @@ EVENT_S = 2.0
 
 NEEDED_ACTIONS = ("CoreShowChannels", "Getvar")
 """Beside QueueStatus, which is there for every account once app_queue is."""
+HELP_ACTIONS = ("QueuePause", "QueueAdd", "QueueRemove", "QueuePenalty", "Redirect", "Setvar")
+"""For what supervisors do; the rest goes by ARI, or needs no class."""
+NEEDED_CLASSES = frozenset({"reporting", "agent", "call"})
 NEEDED_EVENTS = ("agent", "call", "dialplan")
 """Classes of `read`; why: docs/asterisk-conf.md."""
 _PRIVILEGES = re.compile(r"\(Priv: ([^)]*)\)\s*$")
@@ -144,21 +147,29 @@ async def check_rights(subject: str, ami: Ami, settings: AmiSettings, findings: 
             f"{settings.username!r} may not do {' and '.join(missing)}: add `write = reporting` to its section of "
             "manager.conf",
         )
+    without_help = [action for action in HELP_ACTIONS if action not in listed]
+    if without_help and not missing:
+        findings.warning(
+            subject,
+            Cause.AMI_RIGHTS_HELP,
+            f"{settings.username!r} may not do {_some(without_help)}, so supervisors cannot help: set `write = "
+            "reporting,agent,call` in its section of manager.conf, or leave it so if they are not to",
+        )
     excess = excess_rights({name: str(text) for name, text in listed.items()})
     if excess:
         findings.warning(
             subject,
             Cause.AMI_RIGHTS_EXCESS,
             f"{settings.username!r} may do more than is needed ({_some(excess)}), and so may whoever learns its "
-            "secret: set `write = reporting` in its section of manager.conf",
+            "secret: set `write = reporting,agent,call` in its section of manager.conf",
         )
-    if not missing and not excess:
+    if not (missing or excess or without_help):
         findings.ok(subject, Cause.AMI_RIGHTS, "the account may do what is needed and no more")
     await _check_read(subject, ami, settings, findings)
 
 
 def excess_rights(listed: dict[str, str]) -> list[str]:
-    """The actions among those of ListCommands that `write = reporting` does not give, the gravest first.
+    """The actions among those of ListCommands that `NEEDED_CLASSES` do not give, the gravest first.
 
     Args:
         listed: Action -> description, which ends in its classes, any of which suffices: `(Priv: call,all)`.
@@ -167,9 +178,9 @@ def excess_rights(listed: dict[str, str]) -> list[str]:
     for action, text in listed.items():
         found = _PRIVILEGES.search(text)
         classes = found[1].split(",") if found else []
-        if found and "<none>" not in classes and "reporting" not in classes:
+        if found and "<none>" not in classes and NEEDED_CLASSES.isdisjoint(classes):
             excess.append(action)
-    grave = ("Command", "Originate", "UpdateConfig", "GetConfig", "ModuleLoad", "Redirect", "Setvar", "Hangup")
+    grave = ("Command", "Originate", "UpdateConfig", "GetConfig", "ModuleLoad")
     return sorted(excess, key=lambda action: (grave.index(action) if action in grave else len(grave), action))
 
 

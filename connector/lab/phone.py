@@ -64,6 +64,12 @@ class Phone(UserAgent):
         self.calls: dict[str, Call] = {}
         self._on_answered = on_answered
         self._new_call = asyncio.Event()
+        self._texts: dict[str, str] = {}
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts it got by SIP MESSAGE (RFC 3428), in order."""
+        return list(self._texts.values())
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -303,6 +309,10 @@ class Phone(UserAgent):
         if request.method == "INVITE":
             self._invited(request)
         elif request.method == "OPTIONS":
+            self.send(sip.response(request, 200, "OK", to_tag=self.token()))
+        elif request.method == "MESSAGE":
+            if call is None and request.get("Call-ID") not in self._texts:  # else a retransmission
+                self._texts[request.get("Call-ID")] = request.body
             self.send(sip.response(request, 200, "OK", to_tag=self.token()))
         elif request.method == "ACK":
             return

@@ -34,6 +34,7 @@ def published() -> dict[str, dict[str, Any]]:
         profiles=nobody,
         accounts=nobody,
         phones=PhonesApi(nobody, {}, {}),
+        acts={},
         clock=lambda: 0.0,
     )
     return {

@@ -205,11 +205,11 @@ async def test_tls_of_ami(make_asterisk: MakeAsterisk, certificate: Path) -> Non
             "[connector](+)\nwrite = agent",
             {
                 (AMI, Cause.AMI_RIGHTS_MISSING, E),
-                (AMI, Cause.AMI_RIGHTS_EXCESS, W),
                 (RTP, Cause.RTP_RANGE_UNKNOWN, E),
                 TONES_LEFT_OUT,
             },
         ),
+        ("[connector](+)\nwrite = reporting", {(AMI, Cause.AMI_RIGHTS_HELP, W)}),
         ("[connector](+)\nwrite = all", {(AMI, Cause.AMI_RIGHTS_EXCESS, W)}),
         ("[connector](+)\nread = agent,call", {(AMI, Cause.AMI_EVENTS, E)}),
         ("[connector](+)\neventfilter = !^Event: Newchannel", {(AMI, Cause.AMI_EVENTS, E)}),

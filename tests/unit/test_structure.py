@@ -18,6 +18,7 @@ FLOORS = [
     ["lab"],
     ["top"],
     ["web"],
+    ["calls"],
     ["streams"],
     ["telemetry"],
     ["asterisk"],

@@ -35,7 +35,7 @@ from connector.web.rest.problems import Refused
 log = structlog.get_logger()
 
 REFRESH_S = 3.0
-MISS_S = 0.5
+MISS_S = 0.1
 """What is not known is looked for in the database at most so often."""
 HASHES_AT_ONCE = 2
 """Each takes 64 MiB."""
@@ -78,6 +78,7 @@ class Accounts:
         self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
         self._hashes = 0
         self._refreshing = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self.anonymous: Principal | None = None
         if anonymous is not None:
             nobody = Account(name=ANONYMOUS, role=anonymous, queues=("*",))
@@ -114,15 +115,17 @@ class Accounts:
             self.loaded = True
             self._refreshed_at = self._monotonic()
 
-    async def _look_again(self) -> bool:
-        """Reads them where something is not known, but not for everybody who guesses; False if it was not done."""
-        if self._monotonic() - self._refreshed_at < MISS_S:
-            return False
-        try:
-            await self.refresh()
-        except (SQLAlchemyError, OSError):
-            return False
-        return True
+    async def _look_again(self) -> None:
+        """Reads them where something is not known: it may be new. However many guess, not more often than `MISS_S`."""
+        asked_at = self._monotonic()
+        async with self._looking:
+            if self._refreshed_at > asked_at:
+                return  # by another who waited
+            await asyncio.sleep(max(0.0, self._refreshed_at + MISS_S - asked_at))
+            try:
+                await self.refresh()
+            except (SQLAlchemyError, OSError):
+                pass  # nobody new gets in while the database is away
 
     # -- who is it ------------------------------------------------------------------------------------------------
 

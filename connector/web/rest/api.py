@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from connector.calls.acts import Acts
 from connector.streams.book import ProfileBook
 from connector.web.audit import Audit
 from connector.web.auth.accounts import Accounts
 from connector.web.hooks.webhooks import Webhooks
 from connector.web.ports import Directory, Figures, History, Live, Probes
 from connector.web.rest.accounts import AccountsApi
+from connector.web.rest.actions import ActionsApi
 from connector.web.rest.audit import AuditApi
 from connector.web.rest.directory import DirectoryApi
 from connector.web.rest.endpoint import PREFIX, add_to
@@ -45,6 +47,7 @@ class Api:
         profiles: The profiles.
         accounts: Who may.
         phones: What browser phones log in with.
+        acts: What can be done, by PBX.
         sso: Title of the single sign-on; empty for none.
     """
 
@@ -63,12 +66,14 @@ class Api:
         profiles: ProfileBook,
         accounts: Accounts,
         phones: PhonesApi,
+        acts: Mapping[str, Acts],
         sso: str = "",
     ) -> None:
         self._audit = audit
         self.endpoints = [
             *SessionApi(accounts, sso).endpoints(),
             *AccountsApi(accounts).endpoints(),
+            *ActionsApi(acts).endpoints(),
             *StateApi(state).endpoints(),
             *LiveApi(live, history, clock).endpoints(),
             *FiguresApi(figures, live, clock).endpoints(),

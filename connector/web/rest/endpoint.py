@@ -166,10 +166,26 @@ class Endpoint:
                 f"The body is {request.headers.get(hdrs.CONTENT_TYPE, 'of no stated type')!r}.",
                 remedy="Send JSON with Content-Type: application/json.",
             )
+        raw = await request.read()
         try:
-            return msgspec.json.decode(await request.read(), type=self.body)
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            try:
+                return msgspec.json.decode(raw, type=self.body)
+            except msgspec.ValidationError:
+                # For JSON Schema 5.0 is an integer (2020-12, validation 6.1.1).
+                return msgspec.convert(_integral(msgspec.json.decode(raw)), type=self.body)
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise invalid(f"The body is not as described: {error}.") from None
+
+
+def _integral(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {key: _integral(item) for key, item in value.items()}
+        case list():
+            return [_integral(item) for item in value]
+    return value
 
 
 def _query(request: web.Request) -> dict[str, str]:

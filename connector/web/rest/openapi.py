@@ -23,6 +23,7 @@ _REASONS = {
     422: "It has the described shape, and what it says cannot be used.",
     500: "The connector failed.",
     429: "Too many tries.",
+    502: "The PBX refused.",
     503: "What is needed for the answer cannot be reached.",
 }
 

@@ -12,15 +12,20 @@ from typing import Any
 
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from connector.access.accounts import Account, new_token
 from connector.access.rights import Role, TokenScope
 from connector.acd.apply import apply
 from connector.acd.figures import Figures
 from connector.acd.model import PbxState
+from connector.asterisk.ami import Ami
+from connector.asterisk.ari import Ari
 from connector.asterisk.phone_credentials import NoCredentials, PhoneCredentials
 from connector.asterisk.replay import events
 from connector.asterisk.translate import Malformed
+from connector.calls.acts import acts_of
+from connector.calls.confirm import Confirmations
 from connector.config import HttpSettings, WebhookSettings
 from connector.config_people import AgentSettings
 from connector.config_profiles import ProfileSettings
@@ -131,6 +136,12 @@ class Site:
             KeptProfiles(self.database),
             clock=self.clock,
         )
+        confirmations = Confirmations()
+        pbxs.listeners.append(confirmations.on_event)
+        self.acts = {
+            name: acts_of(state, ami=_no_ami(), ari=_no_ari(), confirmations=confirmations, monotonic=time.monotonic)
+            for name, state in pbxs.states().items()
+        }
         self.api = Api(
             live=pbxs,
             figures=self.figures,
@@ -144,6 +155,7 @@ class Site:
             profiles=self.book,
             accounts=self.accounts,
             phones=PhonesApi(people, {"main": self.read_credentials}, {"main": "wss://pbx.example/ws"}),
+            acts=self.acts,
             sso=http.oidc.title if http.oidc.issuer else "",
         )
         self.web = Web(
@@ -203,6 +215,33 @@ class Site:
     @property
     def url(self) -> str:
         return str(self.server.make_url("")).rstrip("/")
+
+
+def _no_ami() -> Ami:
+    """A manager client that is not connected."""
+    return Ami(
+        pbx="main",
+        host="127.0.0.1",
+        port=1,
+        username="u",
+        secret=SecretStr("s"),
+        clock=time.time,
+        monotonic=time.monotonic,
+        random=Random(1),
+    )
+
+
+def _no_ari() -> Ari:
+    return Ari(
+        pbx="main",
+        url="http://127.0.0.1:1/ari",
+        username="u",
+        password=SecretStr("s"),
+        app="connector",
+        clock=time.time,
+        monotonic=time.monotonic,
+        random=Random(1),
+    )
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:

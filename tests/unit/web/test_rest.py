@@ -364,7 +364,7 @@ async def test_requests_of_all_kinds_find_the_document_true(make_site: MakeSite,
         "--suppress-health-check=filter_too_much",
         # It would take its own rights away.
         *(f"--exclude-operation-id={name}" for name in ("change_account", "remove_account")),
-        *("--max-examples", "15", "--seed", "1", "--workers", "1", "--generation-database", "none", "--no-color"),
+        *("--max-examples", "8", "--seed", "1", "--workers", "1", "--generation-database", "none", "--no-color"),
         cwd=tmp_path,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
