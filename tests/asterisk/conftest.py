@@ -25,7 +25,9 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out versions that are not wanted, and runs these tests on the session's event loop, on which the session's Asterisk was started.
+    """Leaves out versions that are not wanted, and runs the others on the session's event loop.
+
+    There the session's Asterisk was started.
 
     They are real calls in real time, so a machine that stood still for a second can fail one: it gets a second try,
     and the summary names it as a rerun.
