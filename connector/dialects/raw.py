@@ -6,10 +6,10 @@ For bots that are written for the connector. docs/dialects/raw.md tells the stor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from connector.audio.formats import AudioFormat, Encoding
 from connector.config_types import whole
@@ -91,10 +91,11 @@ class RawOptions(DialectOptions):
     """The connector's own protocol: binary audio, JSON for the rest."""
 
     name: Literal["raw"] = "raw"
-    encoding: Literal["l16", "pcmu", "pcma"] = "l16"
-    """Of the binary messages, both ways: 16 bit linear little-endian, mu-law or A-law."""
+    encoding: Literal["l16", "pcmu", "pcma", "opus"] = "l16"
+    """Of the binary messages, both ways: 16 bit linear little-endian, mu-law, A-law, or one Opus packet in each, for
+    which the extra `opus` has to be installed."""
     rate_hz: Annotated[Literal[8000, 16000, 24000, 48000], BeforeValidator(whole)] = 16000
-    """Samples a second, both ways; mu-law and A-law have 8000 alone."""
+    """Samples a second, both ways; mu-law and A-law have 8000 alone. With Opus, what the encoder is given."""
     message_ms: Annotated[Literal[20, 40, 60, 80, 100], BeforeValidator(whole)] = 20
     """How much audio one message to the bot holds; the bot may send any length."""
 
@@ -102,7 +103,13 @@ class RawOptions(DialectOptions):
     def to_bot(self) -> AudioFormat:
         """As set; G.711 at 8 kHz whatever is set."""
         encoding = Encoding(self.encoding)
-        return AudioFormat(encoding, self.rate_hz if encoding is Encoding.L16 else 8000)
+        return AudioFormat(encoding, self.rate_hz if encoding in (Encoding.L16, Encoding.OPUS) else 8000)
+
+    @model_validator(mode="after")
+    def _one_packet_a_message(self) -> Self:
+        if self.encoding == "opus" and self.message_ms != 20:
+            raise ValueError("a message holds one Opus packet: with encoding 'opus' message_ms has to be 20")
+        return self
 
     @property
     def mixes(self) -> bool:
@@ -137,6 +144,7 @@ class Raw(Dialect):
         self._gathers: dict[Track, Gather] = {}
         self._plain = options.message_ms == 20 and len(start.tracks) == 1
         self._linear = options.to_bot.encoding is Encoding.L16
+        self._packets = options.to_bot.encoding is Encoding.OPUS
         self._samples = WholeSamples()
         unit_bytes = 2 if self._linear else 1
         self._pattern = AudioPattern(b"", b"", base64=False, binary=True, unit_bytes=unit_bytes)
@@ -185,11 +193,11 @@ class Raw(Dialect):
 
     def template(self) -> AudioTemplate | None:
         """A frame as it is, where a message is no more than that."""
-        return _FRAME if self._plain and not (self._muted or self._paused) else None
+        return _FRAME if self._plain and not (self._packets or self._muted or self._paused) else None
 
     def pattern(self) -> AudioPattern | None:
-        """Any binary message, as long as no sample is cut."""
-        return self._pattern if self._start.two_way and self._samples.whole else None
+        """Any binary message, as long as no sample is cut; where each is a packet, they are to be told apart."""
+        return self._pattern if self._start.two_way and self._samples.whole and not self._packets else None
 
     def dtmf(self, digit: str) -> WireMessage | None:
         """`dtmf`."""

@@ -25,7 +25,7 @@ class _ToBot(msgspec.Struct, frozen=True, tag_field="type"):
 class AudioShape(msgspec.Struct, frozen=True):
     """What binary messages hold."""
 
-    encoding: Literal["l16", "pcmu", "pcma"]
+    encoding: Literal["l16", "pcmu", "pcma", "opus"]
     rate_hz: int
     message_ms: int
     track_byte: bool

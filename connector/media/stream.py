@@ -360,7 +360,7 @@ class Stream:
     def _unpacked(self, packet: bytes) -> bytes:
         assert self._unpack is not None
         try:
-            return self._unpack.convert_one(packet)
+            return self._unpack.convert_one(packet) if packet else b""
         except ValueError as error:
             self._reject(Rejected(RejectCause.BAD_FORMAT, str(error)[:MAX_DETAIL]))
             return b""

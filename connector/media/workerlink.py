@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -152,6 +153,8 @@ class WorkerLink:
                     f"--bind-host={self._host}",
                     f"--bind-port={self._port}",
                     stdin=asyncio.subprocess.DEVNULL,
+                    # Matrix products of a worker are small: threads for them would take the cores of other workers.
+                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,  # a Ctrl-C in the terminal is not for the worker
                 )
