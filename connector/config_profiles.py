@@ -108,10 +108,14 @@ class HandoverSettings(Section):
     """Dialplan context that does it, from asterisk-conf/connector-extensions.conf."""
     announce: str = ""
     """Sound that the caller hears before; empty for none."""
+    announce_agent: str = ""
+    """Sound that the person who answers hears before the caller is put through; empty for none."""
+    sip_endpoint: str = ""
+    """PJSIP endpoint by which SIP addresses are dialled; empty: they are not."""
 
     _targets = field_validator("on_close", "on_failure")(checked_target)
 
-    @field_validator("context", "announce")
+    @field_validator("context", "announce", "announce_agent", "sip_endpoint")
     @classmethod
     def _plain(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_./-]{0,80}", value):

@@ -19,6 +19,7 @@ HAPPENINGS = (
     "queue-member-added",
     "queue-member-removed",
     "call.hangup",
+    "call-handed-over",
 )
 """Names of the events that webhooks and the push connection carry; their shapes are `web.happenings`'s."""
 
@@ -128,7 +129,7 @@ class WebhookSettings(Section):
     secret: SecretStr
     """Key of the signature (HMAC-SHA256); at least 16 characters."""
     events: tuple[str, ...] = ()
-    """Names of events, see docs/webhooks.md. Empty: the seven of Rocket.Chat."""
+    """Names of events, see docs/webhooks.md. Empty: all."""
     queues: tuple[str, ...] = ()
     """Only events of these queues. Empty: all."""
     agents: tuple[str, ...] = ()

@@ -137,6 +137,23 @@ class StreamRecord(Event, frozen=True, kw_only=True):
         return f"{self.pbx}/{self.stream_id}"
 
 
+class CallHandedOver(Event, frozen=True, kw_only=True):
+    """A bot has sent its caller elsewhere. Not kept: told to whoever takes the call, and the stream's record has it."""
+
+    uniqueid: str
+    """Of the caller's channel."""
+    profile: str
+    target: str
+    """As `queue:support`."""
+    reason: str
+    summary: str
+    headers: dict[str, str]
+    number: str
+    """Of the caller."""
+    name: str
+    """Of the caller."""
+
+
 class AuditRecord(Event, frozen=True, kw_only=True):
     """A deed of a person or program that used the API. `pbx` is empty where none is concerned."""
 
@@ -165,5 +182,5 @@ Record = CallRecord | AgentInterval | StreamRecord | AuditRecord
 Derived = Change | CallRecord | AgentInterval
 """What the live state makes of events."""
 
-Published = AnyEvent | Change | Record
+Published = AnyEvent | Change | Record | CallHandedOver
 """Everything the bus carries."""

@@ -20,6 +20,7 @@ class Visit:
     """One attempt of a call at a queue, the talk with who answered, and what followed. See `records.QueueVisit`.
 
     Attributes:
+        left_from: Position when the waiting ended; 0 while it goes on.
         outcome: None while it is not known.
         call: Where it is kept; None while the caller's channel is not known.
         interface: Of the member who answered.
@@ -36,6 +37,7 @@ class Visit:
     uniqueid: str
     joined_at: float
     position: int = 0
+    left_from: int = 0
     ended_at: float | None = None
     outcome: Outcome | None = None
     call: Call | None = None

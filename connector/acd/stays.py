@@ -25,7 +25,9 @@ def leave(state: PbxState, stay: Stay, at: float, changes: list[Derived]) -> Non
     if (open_exit := state.leaving.get(uniqueid)) is not None:
         decide(state, open_exit, rules.at_rejoin(open_exit), changes)
     stay.ended_at = at
-    del state.queues[stay.queue].waiting[uniqueid]
+    waiting = state.queues[stay.queue].waiting
+    stay.visit.left_from = list(waiting).index(uniqueid) + 1
+    del waiting[uniqueid]
     del state.where[uniqueid]
     state.leaving[uniqueid] = stay
     _stop_ringing(state, stay, at, changes)

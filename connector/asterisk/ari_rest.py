@@ -121,8 +121,11 @@ class AriRest(AriHttp):
         return found.value
 
     async def set_variable(self, channel_id: str, variable: str, value: str) -> None:
-        """Sets a variable or function of a channel in Stasis."""
-        await self._do("POST", _channel(channel_id, "/variable"), variable=variable, value=value)
+        """Sets a variable or function of a channel in Stasis.
+
+        In the body, not in the address: Asterisk reads 4096 bytes of that.
+        """
+        await self._request("POST", _channel(channel_id, "/variable"), {"variable": variable, "value": value}, {})
 
     async def send_dtmf(self, channel_id: str, digits: str) -> None:
         """Plays digits to the phone of this channel."""
@@ -311,6 +314,14 @@ class AriRest(AriHttp):
     async def remove_channel(self, bridge_id: str, channels: Sequence[str]) -> None:
         """Takes channels out of a bridge."""
         await self._do("POST", _bridge(bridge_id, "/removeChannel"), channel=",".join(channels))
+
+    async def start_bridge_music(self, bridge_id: str) -> None:
+        """Plays music on hold to all channels of a bridge."""
+        await self._do("POST", _bridge(bridge_id, "/moh"))
+
+    async def stop_bridge_music(self, bridge_id: str) -> None:
+        """Ends the music on hold of a bridge."""
+        await self._do("DELETE", _bridge(bridge_id, "/moh"))
 
     async def delete_bridge(self, bridge_id: str, *, missing_ok: bool = False) -> None:
         """Ends a bridge; its channels stay in Stasis."""

@@ -164,6 +164,15 @@ class PbxLink:
         track = self.state.legs.get(uniqueid)
         return None if track is None else track.leg.linkedid
 
+    def left_queue(self, uniqueid: str) -> tuple[str, int]:
+        """The queue that a channel left last without having been answered, and its position there; or nothing."""
+        track = self.state.legs.get(uniqueid)
+        call = None if track is None else self.state.calls.get(track.leg.linkedid)
+        visits = [] if call is None else [visit for visit in call.visits if visit.uniqueid == uniqueid]
+        if not visits or visits[-1].connected_at is not None or not visits[-1].left_from:
+            return "", 0
+        return visits[-1].queue, visits[-1].left_from
+
     def held(self, uniqueid: str) -> bool:
         """Whether a device holds the call that a channel belongs to, as far as AMI has told."""
         legs = self.state.legs

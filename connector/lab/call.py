@@ -95,6 +95,11 @@ class Call:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def invite_headers(self) -> dict[str, str]:
+        """Headers of the INVITE, names in lower case; of several of a name the last."""
+        return {} if self._invite is None else {name.lower(): value for name, value in self._invite.headers}
+
+    @property
     def live(self) -> bool:
         """Whether it is answered and not over."""
         return self.answered.is_set() and not self.ended.is_set()

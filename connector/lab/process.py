@@ -38,7 +38,7 @@ class ConnectorProcess:
         bots: Mapping[str, str],
         http_port: int,
         rtp_port: int,
-        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        settings: Mapping[str, Any] | None = None,
         log_file: Path | None = None,
         token: str = "",
     ) -> None:
@@ -68,8 +68,7 @@ class ConnectorProcess:
             },
             "profile": {name: {"url": url} for name, url in bots.items()},
         }
-        for section, values in (settings or {}).items():
-            _merge(self.settings.setdefault(section, {}), values)
+        _merge(self.settings, settings or {})
         self.log_file = log_file
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._process: asyncio.subprocess.Process | None = None

@@ -47,6 +47,10 @@ class EndCause(enum.StrEnum):
     """The bot was not dialled, because it did not answer the calls before."""
     BOT_TIMEOUT = "bot_timeout"
     """The server accepted the connection and did not finish the handshake in time."""
+    BOT_HUNG_UP = "bot_hung_up"
+    """The bot, or a user of the API, ended the call."""
+    HANDED_OVER = "handed_over"
+    """The bot, or a user of the API, sent the call elsewhere."""
     BOT_LOST = "bot_lost"
     """The connection broke without a WebSocket close, or a ping was not answered."""
     BOT_FAILED = "bot_failed"
@@ -64,6 +68,8 @@ class EndCause(enum.StrEnum):
 _STOP_REASONS = {
     EndCause.CALLER_HUNG_UP: StopReason.CALLER_HUNG_UP,
     EndCause.CALL_MOVED: StopReason.TRANSFERRED,
+    EndCause.HANDED_OVER: StopReason.TRANSFERRED,
+    EndCause.BOT_HUNG_UP: StopReason.BOT_ENDED,
     EndCause.BOT_CLOSED: StopReason.BOT_ENDED,
     EndCause.SESSION_LIMIT: StopReason.SESSION_LIMIT,
     EndCause.SHUTDOWN: StopReason.SHUTDOWN,

@@ -120,6 +120,11 @@ class StreamHandle:
         self._lost_at_s: float | None = None
         self._giving_up: asyncio.TimerHandle | None = None
 
+    @property
+    def remote(self) -> Remote | None:
+        """How Asterisk's media is exchanged, once attached; of a stream without tracks."""
+        return self._remotes.get(None)
+
     def attach(self, remote: Remote, track: Track | None = None) -> None:
         """Starts audio both ways and tells the bot that the stream begins.
 
@@ -284,8 +289,12 @@ class MediaEngine:
         except* BindFailed as failures:
             raise failures.exceptions[0] from None
 
-    async def open(self, request: OpenStream) -> StreamHandle:
+    async def open(self, request: OpenStream, *, near: StreamHandle | None = None) -> StreamHandle:
         """Opens a stream: returns once the bot has accepted.
+
+        Args:
+            request: What is wanted.
+            near: An earlier stream whose RTP address this one keeps: it goes to the same worker.
 
         Raises:
             StreamFailed: With the cause; nothing is left open.
@@ -295,8 +304,8 @@ class MediaEngine:
             raise ValueError(f"stream {request.stream_id} is open already")
         if not self.ready.is_set():
             raise StreamFailed(EndCause.WORKER_LOST, "no media worker is running; it is being started")
-        link = self._place()
-        if link is None:
+        link = self._place() if near is None else near._link
+        if link is None or not link.up:
             self._stats.refused += 1
             raise StreamFailed(EndCause.WORKER_FULL, "every media worker has as many streams as it can carry")
         handle = StreamHandle(self, link, request)

@@ -91,7 +91,15 @@ class Dialler:
         """Where a profile may connect to."""
         return ANYWHERE if trusted else self._reach
 
-    async def open(self, request: OpenStream, name: str, profile: ProfileSettings, *, trusted: bool) -> StreamHandle:
+    async def open(
+        self,
+        request: OpenStream,
+        name: str,
+        profile: ProfileSettings,
+        *,
+        trusted: bool,
+        near: StreamHandle | None = None,
+    ) -> StreamHandle:
         """Dials until the bot accepts.
 
         Args:
@@ -99,6 +107,7 @@ class Dialler:
             name: Of the profile.
             profile: Its settings.
             trusted: Its address comes from the settings file.
+            near: An earlier stream whose RTP this one takes over.
 
         Raises:
             StreamFailed: With the cause of the last attempt.
@@ -109,7 +118,7 @@ class Dialler:
                 EndCause.BOT_CIRCUIT_OPEN, "the bot has not answered the last calls; it is tried again in a while"
             )
         try:
-            handle = await self._attempts(request, name, profile, trusted)
+            handle = await self._attempts(request, name, profile, trusted, near)
         except StreamFailed as failure:
             if failure.cause in UNHEALTHY:
                 self._breakers.failed(profile.url)
@@ -122,13 +131,15 @@ class Dialler:
         self._breakers.succeeded(profile.url)
         return handle
 
-    async def _attempts(self, request: OpenStream, name: str, profile: ProfileSettings, trusted: bool) -> StreamHandle:
+    async def _attempts(
+        self, request: OpenStream, name: str, profile: ProfileSettings, trusted: bool, near: StreamHandle | None
+    ) -> StreamHandle:
         deadline_s = self._monotonic() + profile.dial_timeout_ms / 1000
         attempt = 0
         while True:
             attempt += 1
             try:
-                handle = await self._attempt(request, profile, trusted, deadline_s)
+                handle = await self._attempt(request, profile, trusted, deadline_s, near)
             except StreamFailed as failure:
                 self._count(name, failure.cause.value)
                 delay_s = self._delay(failure.cause, attempt, profile)
@@ -155,7 +166,12 @@ class Dialler:
         return backoff_s * self._random.uniform(0.8, 1.2)
 
     async def _attempt(
-        self, request: OpenStream, profile: ProfileSettings, trusted: bool, deadline_s: float
+        self,
+        request: OpenStream,
+        profile: ProfileSettings,
+        trusted: bool,
+        deadline_s: float,
+        near: StreamHandle | None,
     ) -> StreamHandle:
         url = profile.url
         if profile.asks_for_url:
@@ -169,7 +185,7 @@ class Dialler:
             connect_timeout_ms=max(1, min(profile.connect_timeout_ms, left_ms)),
             reach=self.reach(trusted),
         )
-        return await self._engine.open(whole)
+        return await self._engine.open(whole, near=near)
 
     async def _ask(self, request: OpenStream, profile: ProfileSettings, trusted: bool, deadline_s: float) -> str:
         """The bot's address for this call."""

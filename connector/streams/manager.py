@@ -22,16 +22,19 @@ from connector.config import PbxSettings, Settings
 from connector.config_profiles import Mode
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
-from connector.records import StreamRecord
+from connector.records import CallHandedOver, StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
+from connector.streams.botcall import BotCall, Ending
 from connector.streams.dialling import Dialler
 from connector.streams.facts import call_facts
+from connector.streams.handover import Place
+from connector.streams.leaving import hand_back
 from connector.streams.match import CallFacts, find_profile
 from connector.streams.parameters import split_arguments
 from connector.streams.sweep import Leftovers, find_leftovers
 from connector.streams.taps import CallView, Taps
-from connector.streams.voicebot import BotCall, VoicebotCall, hand_back
+from connector.streams.voicebot import VoicebotCall
 from connector.telemetry.metrics import StreamCounters
 
 log = structlog.get_logger()
@@ -45,6 +48,10 @@ class PbxView(CallView, Protocol):
 
     def direction(self, uniqueid: str) -> str:
         """Of the call that a channel is part of: inbound, outbound, internal or unknown."""
+        ...
+
+    def left_queue(self, uniqueid: str) -> tuple[str, int]:
+        """The queue that a channel left last without having been answered, and its position there; or nothing."""
         ...
 
 
@@ -67,7 +74,7 @@ class StreamManager:
         is_ours: Callable[[str], bool],
         monotonic: Callable[[], float],
         clock: Callable[[], float],
-        publish: Callable[[StreamRecord], None],
+        publish: Callable[[StreamRecord | CallHandedOver], None],
     ) -> None:
         self.pbx = pbx
         self._settings = settings
@@ -108,8 +115,8 @@ class StreamManager:
 
     @property
     def calls(self) -> Mapping[str, VoicebotCall]:
-        """Running calls by the caller's channel id."""
-        return self._by_caller
+        """Running calls by the id of their ExternalMedia channel: a caller may be with the next bot already."""
+        return self._by_media
 
     @property
     def arriving(self) -> int:
@@ -121,7 +128,7 @@ class StreamManager:
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self.taps.run())
             await self._stopping.wait()
-            for call in self._by_caller.values():
+            for call in self._by_media.values():
                 call.stop(EndCause.SHUTDOWN)
 
     def stop(self) -> None:
@@ -165,7 +172,7 @@ class StreamManager:
             self._start(self._take(channel, event.args))
 
     def _on_stasis_end(self, channel_id: str) -> None:
-        if call := self._by_caller.get(channel_id):
+        if call := self._by_caller.pop(channel_id, None):  # the dialplan may send it in again at once
             call.on_caller_left()
         elif call := self._by_media.get(channel_id):
             call.on_media_left()
@@ -213,7 +220,7 @@ class StreamManager:
             channel_id=channel.id,
             stream_id=self._new_id("stream"),
             profile=name,
-            exten=channel.dialplan.exten,
+            place=self._place_of(channel),
             caller={"from": channel.caller.number, "fromName": channel.caller.name},
             # First what the dialplan says, also in order: where a vendor's limit cuts, it cuts the profile's.
             parameters={**given, **profiles[name].parameters, **given},
@@ -232,6 +239,16 @@ class StreamManager:
         self._by_caller[channel.id] = call
         self._by_media[call.media_channel_id] = call
         self._start(self._run_call(call))
+
+    def _place_of(self, channel: Channel) -> Place:
+        queue, position = self._view.left_queue(channel.id)
+        return Place(
+            context=channel.dialplan.context,
+            extension=channel.dialplan.exten,
+            priority=channel.dialplan.priority,
+            queue=queue,
+            position=position,
+        )
 
     def _admit(self) -> Refusal | None:
         if self._stopping.is_set():
@@ -261,10 +278,12 @@ class StreamManager:
                 ending = await call.run()
             finally:
                 self._admission.release(self.pbx)
-                del self._by_caller[bot_call.channel_id]
                 del self._by_media[call.media_channel_id]
+                if self._by_caller.get(bot_call.channel_id) is call:
+                    del self._by_caller[bot_call.channel_id]
             log.info("stream_ended", profile=bot_call.profile, cause=ending.cause.value, detail=ending.detail)
             self._counters.ended(self.pbx, bot_call.profile, ending.cause.value, ending.setup_s)
+            self._tell_handover(bot_call, ending)
             self._publish(
                 StreamRecord(
                     pbx=self.pbx,
@@ -277,6 +296,24 @@ class StreamManager:
                     started_at=started_at,
                     setup_s=ending.setup_s,
                     stats={} if ending.stats is None else msgspec.to_builtins(ending.stats),
+                )
+            )
+
+    def _tell_handover(self, call: BotCall, ending: Ending) -> None:
+        """Who takes the call may want to know what the bot has found out."""
+        if ending.cause is EndCause.HANDED_OVER:
+            self._publish(
+                CallHandedOver(
+                    pbx=self.pbx,
+                    at=self._clock(),
+                    uniqueid=call.channel_id,
+                    profile=call.profile,
+                    target=str(ending.handover.target),
+                    reason=ending.handover.reason,
+                    summary=ending.handover.summary,
+                    headers=dict(ending.handover.headers),
+                    number=call.caller.get("from", ""),
+                    name=call.caller.get("fromName", ""),
                 )
             )
 
@@ -295,6 +332,7 @@ class StreamManager:
             for channel_id, call in known.items():
                 if channel_id not in in_application:  # hung up, or taken out of Stasis
                     call.on_caller_left()
+                    self._by_caller.pop(channel_id, None)
             for channel_id in tapping - in_application:
                 self.taps.on_left(channel_id)
             if not first:
@@ -314,7 +352,7 @@ class StreamManager:
             *self._arriving,
             *self._by_caller,
             *self._by_media,
-            *(call.bridge_id for call in self._by_caller.values()),
+            *(call.bridge_id for call in self._by_media.values()),
         }
         live |= self.taps.object_ids
         found = find_leftovers(

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
 
-from connector.asterisk.ari import Ari, AriError, AriNotFound
+from connector.asterisk.ari import Ari, AriError
 from connector.audio.wire import WIRES
 from connector.config import MediaSettings, PbxSettings, ProfileSettings
+from connector.dialects.commands import Command, HangUp, Reconnected, SendDigits, Transfer, Transferred, TransferState
 from connector.media.control import Address, AudioSocketPeer, EndCause, OpenStream, StreamStats, WebSocketPeer
 from connector.media.engine import StreamFailed, StreamHandle
+from connector.streams.botcall import BotCall, Ending, added
 from connector.streams.dialling import Dialler
 from connector.streams.facts import DIALLED_NUMBER, sip_headers
+from connector.streams.handover import BadHandover, Handover, asked_handover, handover_after, variables
+from connector.streams.leaving import send_on
 from connector.streams.mediachannel import open_media_channel
 from connector.streams.opening import open_message
 from connector.streams.parameters import bounded
@@ -34,49 +37,7 @@ MEDIA_START_DEADLINE_S = 2.0
 GONE_GRACE_S = 0.5
 """How long the events of a channel may lag behind the REST answer that it no longer exists."""
 
-RESULT_VARIABLE = "CONNECTOR_RESULT"
-"""Channel variable that tells the dialplan why the call came back."""
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class BotCall:
-    """What is known when a call enters Stasis.
-
-    Attributes:
-        pbx: Name of the PBX.
-        channel_id: Uniqueid of the caller's channel.
-        stream_id: Our id of the stream.
-        profile: Name of the profile.
-        exten: The dialplan's extension where the call entered Stasis.
-        caller: For the bot: who called.
-        parameters: For the bot: those of the dialplan and of the profile, the most important first. `to`, where none
-            of them sets it, is the number that the caller dialled.
-    """
-
-    pbx: str
-    channel_id: str
-    stream_id: str
-    profile: str
-    exten: str = ""
-    caller: dict[str, str] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def call_id(self) -> str:
-        """Unique over all PBXs."""
-        return f"{self.pbx}:{self.channel_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a call with a bot ended. `setup_s` is StasisStart to audio, None where it never came to that."""
-
-    cause: EndCause
-    detail: str
-    stats: StreamStats | None = None
-    setup_s: float | None = None
 
 
 class _CallerGone(Exception):
@@ -117,11 +78,21 @@ class VoicebotCall:
         self._media_started: asyncio.Future[None] = loop.create_future()
         self._media_gone: asyncio.Future[None] = loop.create_future()
         self._stopped: asyncio.Future[EndCause] = loop.create_future()
+        self._decided: asyncio.Future[tuple[EndCause, Handover]] = loop.create_future()
+        self._past = StreamStats()  # of connections that broke
+        self._reconnects = 0
+        self.live_since: float | None = None
+        """When audio began to flow, in seconds of `monotonic`; None before."""
+
+    @property
+    def profile(self) -> ProfileSettings:
+        """What the call began with."""
+        return self._profile
 
     @property
     def stats(self) -> StreamStats:
         """What the stream carried so far, at most a second old."""
-        return self._stream.stats if self._stream is not None else StreamStats()
+        return added(self._past, self._stream.stats) if self._stream is not None else self._past
 
     # -- events of the call's channels, in the order Asterisk sent them -----------------------------------------
 
@@ -150,6 +121,39 @@ class VoicebotCall:
         """Ends the stream and hands the call back to the dialplan."""
         _resolve(self._stopped, cause)
 
+    async def order(self, command: Command, *, trusted: bool = True) -> None:
+        """Does what the bot, or a user of the API, asks for.
+
+        Args:
+            command: Hang up, hand over, press keys; others are the bot's business alone.
+            trusted: It comes from a user of the API.
+
+        Raises:
+            BadHandover: It cannot be done.
+            AriError: Asterisk does not do it.
+        """
+        match command:
+            case HangUp(reason):
+                self._decide(EndCause.BOT_HUNG_UP, handover_after(EndCause.BOT_HUNG_UP, self._profile.handover), reason)
+            case Transfer(target, reason, summary, headers):
+                handover = asked_handover(
+                    self._profile.handover,
+                    target=target,
+                    reason=reason,
+                    summary=summary,
+                    headers=headers,
+                    trusted=trusted,
+                )
+                self._decide(EndCause.HANDED_OVER, handover, str(handover.target))
+            case SendDigits(digits):
+                await self._ari.send_dtmf(self.call.channel_id, digits)
+            case _:
+                pass
+
+    def _decide(self, cause: EndCause, handover: Handover, detail: str) -> None:
+        log.info("call_decided", cause=cause.value, detail=detail)
+        _resolve(self._decided, (cause, handover))
+
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> Ending:
@@ -160,9 +164,10 @@ class VoicebotCall:
             parameters = await self._unless_gone(self._parameters())
             self._stream = await self._unless_gone(self._dial(parameters))
             await self._connect_media(self._stream)
-            setup_s = self._monotonic() - started
+            self.live_since = self._monotonic()
+            setup_s = self.live_since - started
             log.info("stream_started", profile=self.call.profile, setup_ms=round(setup_s * 1000, 1))
-            cause, detail = await self._live(self._stream)
+            cause, detail = await self._live()
         except _CallerGone:
             cause, detail = self._why_gone()
         except StreamFailed as failure:
@@ -174,8 +179,10 @@ class VoicebotCall:
         except Exception as error:  # a defect of ours must cost this stream, not the caller
             log.exception("stream_defect")
             cause, detail = EndCause.ASTERISK_ERROR, f"defect: {type(error).__name__}"
-        stats = await self._leave(cause)
-        return Ending(cause, detail, stats, setup_s)
+        decided = self._decided.done() and cause is self._decided.result()[0]
+        handover = self._decided.result()[1] if decided else handover_after(cause, self._profile.handover)
+        stats = await self._leave(cause, handover)
+        return Ending(cause, detail, handover, stats, setup_s)
 
     async def _parameters(self) -> dict[str, str]:
         custom = dict(self.call.parameters)
@@ -187,7 +194,7 @@ class VoicebotCall:
                 dialled = await self._ari.get_variable(self.call.channel_id, DIALLED_NUMBER)
             except AriError:
                 dialled = ""  # a channel that nobody dialled in on, or one that is gone, of which an event tells
-            caller["to"] = dialled or self.call.exten
+            caller["to"] = dialled or self.call.place.extension
         parameters, dropped = bounded(
             caller,
             custom,
@@ -198,9 +205,9 @@ class VoicebotCall:
             log.warning("parameters_dropped", profile=self.call.profile, dropped=dropped)
         return parameters
 
-    async def _dial(self, parameters: dict[str, str]) -> StreamHandle:
+    async def _dial(self, parameters: dict[str, str], near: StreamHandle | None = None) -> StreamHandle:
         return await self._dialler.open(
-            self._open_message(parameters), self.call.profile, self._profile, trusted=self._trusted
+            self._open_message(parameters), self.call.profile, self._profile, trusted=self._trusted, near=near
         )
 
     async def _connect_media(self, stream: StreamHandle) -> None:
@@ -237,33 +244,107 @@ class VoicebotCall:
                 f"no StasisStart of the ExternalMedia channel within {MEDIA_START_DEADLINE_S} s: see Asterisk's log",
             ) from None
 
-    async def _live(self, stream: StreamHandle) -> tuple[EndCause, str]:
-        limit_s = self._profile.max_session_minutes * 60
-        ends: set[asyncio.Future[Any]] = {self._gone, self._media_gone, self._stopped, stream.ended}
-        await asyncio.wait(
-            ends,
-            timeout=limit_s,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if self._gone.done():
-            return self._why_gone()
+    async def _live(self) -> tuple[EndCause, str]:
+        until_s = self._monotonic() + self._profile.max_session_minutes * 60
+        while True:
+            stream = self._stream
+            assert stream is not None
+            asked = asyncio.ensure_future(stream.commands.get())
+            ends = (self._gone, asked, self._decided, self._media_gone, self._stopped, stream.ended)
+            try:
+                await asyncio.wait(
+                    ends, timeout=max(0.0, until_s - self._monotonic()), return_when=asyncio.FIRST_COMPLETED
+                )
+                if self._gone.done():
+                    return self._why_gone()
+                if asked.done():  # before the end of the stream: a bot may ask for something and close at once
+                    await self._obey(stream, asked.result())
+                    continue
+            finally:
+                asked.cancel()
+            end = await self._ended(stream)
+            if end is not None:
+                return end
+
+    async def _ended(self, stream: StreamHandle) -> tuple[EndCause, str] | None:
+        """Why the stream is over; None if it goes on."""
+        if self._decided.done():
+            cause, handover = self._decided.result()
+            return cause, str(handover.target)
         if self._stopped.done():
             return self._stopped.result(), "stopped by the connector"
         if stream.ended.done():
             ended = stream.ended.result()
-            return ended.cause, ended.detail
+            again = ended.cause is EndCause.BOT_LOST and self._reconnects < self._profile.reconnect.attempts
+            # Over RTP alone: the other ways end with the connection that Asterisk has with the stream's worker.
+            if not again or not isinstance(stream.remote, Address):
+                return ended.cause, ended.detail
+            await self._reconnect(stream)
+            return None
         if self._media_gone.done():
             return EndCause.ASTERISK_ERROR, "Asterisk ended the ExternalMedia channel"
         return EndCause.SESSION_LIMIT, f"longer than {self._profile.max_session_minutes} minutes"
 
-    async def _leave(self, cause: EndCause) -> StreamStats | None:
-        """Hands the caller back, then clears away what is ours. The caller comes first."""
+    async def _obey(self, stream: StreamHandle, command: Command) -> None:
+        try:
+            await self.order(command, trusted=False)
+        except BadHandover as error:
+            log.warning("handover_refused", profile=self.call.profile, error=str(error))
+            stream.notify(Transferred(TransferState.FAILED, reason=str(error)))
+        except AriError as error:
+            log.warning("command_failed", profile=self.call.profile, error=str(error))
+        else:
+            if isinstance(command, Transfer):
+                stream.notify(Transferred(TransferState.STARTED, target=command.target, reason=command.reason))
+
+    async def _reconnect(self, stream: StreamHandle) -> None:
+        """Dials the bot again while the caller hears music or nothing.
+
+        Raises:
+            StreamFailed: It is not there.
+        """
+        self._reconnects += 1
+        lost_s = self._monotonic()
+        log.warning("bot_lost", profile=self.call.profile, detail=stream.ended.result().detail)
+        self._past = added(self._past, stream.stats)
+        self._stream = None
+        music = self._profile.reconnect.meanwhile == "music"
+        if music:
+            await self._ari.start_bridge_music(self.bridge_id)
+        try:
+            parameters = await self._unless_gone(self._parameters())
+            self._stream = await self._unless_gone(self._dial(parameters, near=stream))
+        finally:
+            if music and not self._gone.done():
+                await self._ari.stop_bridge_music(self.bridge_id)
+        if stream.remote is not None:
+            self._stream.attach(stream.remote)
+        gap_ms = round((self._monotonic() - lost_s) * 1000)
+        self._stream.notify(Reconnected(gap_ms=gap_ms, attempt=self._reconnects))
+        log.info("bot_reconnected", profile=self.call.profile, attempt=self._reconnects, gap_ms=gap_ms)
+
+    async def _leave(self, cause: EndCause, handover: Handover) -> StreamStats | None:
+        """Sends the caller on, then clears away what is ours. The caller comes first."""
         if not self._gone.done():
-            await hand_back(self._ari, self.call.channel_id, cause.value)
+            settings = self._profile.handover
+            await send_on(
+                self._ari,
+                self.call.channel_id,
+                handover,
+                variables(
+                    handover,
+                    settings,
+                    self.call.place,
+                    result=cause.value,
+                    app=self._pbx.ari.app,
+                    profile=self.call.profile,
+                ),
+                context=settings.context,
+            )
         stats: StreamStats | None = None
         if self._stream is not None:
             self._stream.close(cause)
-            stats = (await self._stream.ended).stats
+            stats = added(self._past, (await self._stream.ended).stats)
         for removal in (
             self._ari.hangup(self.media_channel_id, missing_ok=True),
             self._ari.delete_bridge(self.bridge_id, missing_ok=True),
@@ -305,17 +386,6 @@ class VoicebotCall:
             parameters=parameters,
             audio=self._wire.name,
         )
-
-
-async def hand_back(ari: Ari, channel_id: str, result: str) -> None:
-    """Lets a call go on in the dialplan, at the priority after Stasis(), with `RESULT_VARIABLE` set to `result`."""
-    try:
-        await ari.set_variable(channel_id, RESULT_VARIABLE, result)
-        await ari.continue_in_dialplan(channel_id)
-    except AriNotFound:
-        pass  # hung up meanwhile
-    except AriError as error:
-        log.warning("hand_back_failed", call_id=channel_id, result=result, error=str(error))
 
 
 def _resolve(future: asyncio.Future[T], value: T) -> None:

@@ -1,8 +1,9 @@
-"""What happened, told to people's programs: the seven events of a call-centre client, with whom each concerns.
+"""What happened, told to people's programs: the events of a call-centre client, with whom each concerns.
 
-Names and the keys of `data` are those that Rocket.Chat's client knows. Where AMI's event says less than its name, the
-truth is told: QueueCallerAbandon also comes for a timeout or a redirect, `call-abandoned` only for a hang-up.
-The same event applied again has the same id, so that whoever keeps them tells it once.
+Names and the keys of `data` are those that Rocket.Chat's client knows; `call-handed-over` is our own. Where AMI's
+event says less than its name, the truth is told: QueueCallerAbandon also comes for a timeout or a redirect,
+`call-abandoned` only for a hang-up. The same event applied again has the same id, so that whoever keeps them tells it
+once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from connector.events import (
     Outcome,
     TalkEnded,
 )
+from connector.records import CallHandedOver
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,18 @@ class HangupData(msgspec.Struct, frozen=True, kw_only=True):
 
     queue: str
     roomId: str  # noqa: N815
+
+
+class HandedOverData(msgspec.Struct, frozen=True, kw_only=True):
+    """Of call-handed-over. `target` as in the profile, for example queue:support; `roomId`: the caller's uniqueid."""
+
+    callerId: CallerId  # noqa: N815
+    roomId: str  # noqa: N815
+    profile: str
+    target: str
+    reason: str
+    summary: str
+    headers: dict[str, str]
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -149,6 +163,12 @@ class CallHangupHappening(Happening, frozen=True, kw_only=True, tag="call.hangup
     data: HangupData
 
 
+class CallHandedOverHappening(Happening, frozen=True, kw_only=True, tag="call-handed-over"):
+    """A bot has sent its caller elsewhere. Concerns every member of the queue, where it is one."""
+
+    data: HandedOverData
+
+
 AnyHappening = (
     AgentCalledHappening
     | CallerJoinedHappening
@@ -157,13 +177,14 @@ AnyHappening = (
     | MemberAddedHappening
     | MemberRemovedHappening
     | CallHangupHappening
+    | CallHandedOverHappening
 )
 
 KINDS: dict[str, type[Happening]] = {str(kind.__struct_config__.tag): kind for kind in AnyHappening.__args__}
 """By name of the event."""
 
 
-TOLD = (AgentCalled, CallerJoined, AgentConnected, CallOutcome, MemberChanged, MemberRemoved, TalkEnded)
+TOLD = (CallHandedOver, AgentCalled, CallerJoined, AgentConnected, CallOutcome, MemberChanged, MemberRemoved, TalkEnded)
 """What of the bus they are made from."""
 
 
@@ -209,11 +230,28 @@ class Happenings:
                 self._member(MemberAddedHappening, item, item.queue, item.member.interface)
             case MemberRemoved():
                 self._member(MemberRemovedHappening, item, item.queue, item.interface)
+            case CallHandedOver():
+                self._handed_over(item)
             case TalkEnded():
                 ended = HangupData(queue=item.queue, roomId=item.uniqueid)
                 to = self._agent(item.pbx, item.queue, item.agent)
                 common = self._common(item, item.queue, item.uniqueid, item.agent)
                 self._tell(CallHangupHappening(**common, recipients=to, data=ended))
+
+    def _handed_over(self, item: CallHandedOver) -> None:
+        kind, _, value = item.target.partition(":")
+        queue = value if kind == "queue" else ""
+        data = HandedOverData(
+            callerId=CallerId(id=item.number, name=item.name),
+            roomId=item.uniqueid,
+            profile=item.profile,
+            target=item.target,
+            reason=item.reason,
+            summary=item.summary,
+            headers=item.headers,
+        )
+        to = self._members(item.pbx, queue)
+        self._tell(CallHandedOverHappening(**self._common(item, queue, item.uniqueid), recipients=to, data=data))
 
     def _connected(self, item: AgentConnected) -> None:
         data = ConnectedData(

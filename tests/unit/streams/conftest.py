@@ -28,7 +28,7 @@ from connector.asterisk.ari_models import (
 from connector.asterisk.pbx_facts import RtpRange
 from connector.config import Settings
 from connector.dialects.base import Track
-from connector.dialects.commands import Notice
+from connector.dialects.commands import Command, Notice
 from connector.media.control import Address, EndCause, OpenStream, StreamEnded, StreamStats
 from connector.media.engine import MediaEngine, StreamFailed
 from connector.net.credentials import Secrets
@@ -69,6 +69,9 @@ class FakeAri:
         """Channels: id to where it is, `app` or `dialplan`."""
         self.bridges_up: set[str] = set()
         self.results: dict[str, str] = {}
+        self.variables: dict[str, dict[str, str]] = {}
+        self.digits = ""
+        self.dialplan_has = "1"
         self.asked: list[str] = []
         self.held: dict[str, asyncio.Event] = {}
         self.reached: dict[str, asyncio.Event] = {}
@@ -102,15 +105,31 @@ class FakeAri:
 
     async def get_variable(self, channel_id: str, variable: str) -> str:
         await self._step("get_variable", channel_id)
+        if variable.startswith("DIALPLAN_EXISTS"):
+            return self.dialplan_has
         return "4711"
 
     async def set_variable(self, channel_id: str, variable: str, value: str) -> None:
         await self._step("set_variable", channel_id)
-        self.results[channel_id] = value
+        self.variables.setdefault(channel_id, {})[variable] = value
+        if variable == "CONNECTOR_RESULT":
+            self.results[channel_id] = value
 
-    async def continue_in_dialplan(self, channel_id: str) -> None:
+    async def continue_in_dialplan(
+        self, channel_id: str, *, context: str = "", extension: str = "", priority: int = 0
+    ) -> None:
         await self._step("continue", channel_id)
-        self.up[channel_id] = "dialplan"
+        self.up[channel_id] = f"{context},{extension},{priority}" if context else "dialplan"
+
+    async def send_dtmf(self, channel_id: str, digits: str) -> None:
+        await self._step("send_dtmf", channel_id)
+        self.digits += digits
+
+    async def start_bridge_music(self, bridge_id: str) -> None:
+        await self._step("start_music")
+
+    async def stop_bridge_music(self, bridge_id: str) -> None:
+        await self._step("stop_music")
 
     async def answer(self, channel_id: str) -> None:
         await self._step("answer", channel_id)
@@ -183,6 +202,11 @@ class FakeHandle:
         self.rtp = Address("127.0.0.1", 32_000)
         self.digits = ""
         self.notices: list[Notice] = []
+        self.commands: asyncio.Queue[Command] = asyncio.Queue()
+
+    @property
+    def remote(self) -> Address | None:
+        return self.attached
 
     def attach(self, remote: Address, track: Track | None = None) -> None:
         self.attached = remote
@@ -216,7 +240,7 @@ class FakeEngine:
         self.given_up = 0
         self.has_room = True
 
-    async def open(self, request: OpenStream) -> FakeHandle:
+    async def open(self, request: OpenStream, *, near: Any = None) -> FakeHandle:
         self.dialling.set()
         try:
             await self.answers.wait()
@@ -234,6 +258,7 @@ class FakeEngine:
 class View:
     rtp_range: RtpRange | None
     rtp_channels_up: int = 0
+    left: tuple[str, int] = ("", 0)
     holding: bool = False
 
     def held(self, uniqueid: str) -> bool:
@@ -244,6 +269,9 @@ class View:
 
     def direction(self, uniqueid: str) -> str:
         return "inbound"
+
+    def left_queue(self, uniqueid: str) -> tuple[str, int]:
+        return self.left
 
 
 @dataclass

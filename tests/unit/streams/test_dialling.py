@@ -39,7 +39,7 @@ class Engine:
         self.outcomes = list(outcomes)
         self.requests: list[OpenStream] = []
 
-    async def open(self, request: OpenStream) -> str:
+    async def open(self, request: OpenStream, *, near: object = None) -> str:
         self.requests.append(request)
         outcome = self.outcomes.pop(0)
         if outcome is not None:
@@ -219,7 +219,7 @@ async def test_who_hangs_up_meanwhile_leaves_the_circuit_as_it_was(monkeypatch: 
     await desk.fails(attempts=1)
     desk.now += 5
 
-    async def never(_request: OpenStream) -> str:
+    async def never(_request: OpenStream, *, near: object = None) -> str:
         await asyncio.Event().wait()
         raise AssertionError
 

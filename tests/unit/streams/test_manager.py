@@ -159,7 +159,7 @@ async def test_a_sweep_spares_a_call_that_comes_in_while_it_looks(scene: Any, st
     scene.enters()
     await scene.until(lambda: "add_channel" in scene.ari.asked)
     await turns()
-    assert list(scene.manager.calls) == ["1.1"]
+    assert [call.call.channel_id for call in scene.manager.calls.values()] == ["1.1"]
     assert scene.ari.results == {}
     assert len([channel_id for channel_id in scene.ari.up if "-em-" in channel_id]) == 1
     assert len(scene.ari.bridges_up) == 1
@@ -173,7 +173,7 @@ async def test_a_sweep_spares_a_call_that_is_being_set_up(scene: Any) -> None:
     await scene.until(lambda: scene.ari.asked.count("bridges") == 1)
     go_on.set()
     await turns()
-    assert list(scene.manager.calls) == ["1.1"]
+    assert [call.call.channel_id for call in scene.manager.calls.values()] == ["1.1"]
     assert "hangup" not in scene.ari.asked
     assert "delete_bridge" not in scene.ari.asked
 
@@ -220,5 +220,5 @@ async def test_a_look_that_fails_touches_nothing(scene: Any, step: str) -> None:
     scene.manager.on_connected()
     await scene.ari.reach(step)
     await turns()
-    assert list(scene.manager.calls) == ["1.1"]
+    assert [call.call.channel_id for call in scene.manager.calls.values()] == ["1.1"]
     assert scene.ari.up["1.9"] == "app"
