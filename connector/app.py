@@ -50,11 +50,13 @@ from connector.web.auth.build import accounts_of, sso_of
 from connector.web.directory import WholeDirectory
 from connector.web.happenings import TOLD, AnyHappening, Happenings
 from connector.web.hooks.webhooks import Webhooks
+from connector.web.listen import ListenSocket
 from connector.web.metrics import PushCollector
 from connector.web.probes import PbxProbes
 from connector.web.push.hub import Hub
 from connector.web.push.shelf import SHOWN
 from connector.web.push.socket import LiveSocket
+from connector.web.rest.actions import ActionsApi
 from connector.web.rest.api import Api
 from connector.web.rest.people import Person as KnownPerson
 from connector.web.rest.phones import PhonesApi
@@ -181,6 +183,7 @@ class Connector:
             api=api,
             sso=sso_of(settings.http, self._accounts, self.audit, monotonic=time.monotonic),
             live=LiveSocket(self._hub, self._accounts.still),
+            listen=ListenSocket(ActionsApi(self.acts), self.taps, self.audit, self._accounts.still),
         )
 
     async def run(self) -> None:

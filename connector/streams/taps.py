@@ -19,6 +19,7 @@ from connector.records import StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
+from connector.streams.listening import TRACKS, Hear, Listening
 from connector.streams.tapcall import TapCall, TapEnding, TapOrder
 from connector.telemetry.metrics import StreamCounters
 
@@ -88,7 +89,7 @@ class Taps:
         self._monotonic = monotonic
         self._clock = clock
         self._publish = publish
-        self._active: dict[str, TapCall] = {}
+        self._active: dict[str, TapCall | Listening] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
 
@@ -104,7 +105,7 @@ class Taps:
         self._stopping.set()
 
     @property
-    def active(self) -> Mapping[str, TapCall]:
+    def active(self) -> Mapping[str, TapCall | Listening]:
         """Running taps by id."""
         return self._active
 
@@ -148,6 +149,35 @@ class Taps:
         self._tasks.create_task(self._run(tap))
         return tap
 
+    def listen(self, channel_id: str, hear: Hear) -> Listening:
+        """Begins to listen to an agent's channel for somebody of the house; returns at once.
+
+        Args:
+            channel_id: Its uniqueid.
+            hear: Gets the audio.
+
+        Raises:
+            TapRefused: There is no room for it.
+        """
+        assert self._tasks is not None, "run() owns the tasks"
+        refusal = self._admit(len(TRACKS))
+        if refusal is not None:
+            raise TapRefused(refusal)
+        listening = Listening(
+            channel_id,
+            hear,
+            pbx_name=self.pbx,
+            rtp_host=self._settings.pbx[self.pbx].rtp_host,
+            media=self._settings.media,
+            ari=self._ari,
+            new_id=self._new_id,
+            monotonic=self._monotonic,
+            started_at=self._clock(),
+        )
+        self._active[listening.tap_id] = listening
+        self._tasks.create_task(self._run(listening))
+        return listening
+
     def _admit(self, channels: int) -> Refusal | None:
         if self._stopping.is_set():
             return Refusal.DRAINING
@@ -161,7 +191,7 @@ class Taps:
             streams=channels,
         )
 
-    async def _run(self, tap: TapCall) -> None:
+    async def _run(self, tap: TapCall | Listening) -> None:
         with structlog.contextvars.bound_contextvars(pbx=self.pbx, call_id=tap.call_id, tap_id=tap.tap_id):
             try:
                 ending = await tap.run()
@@ -171,7 +201,7 @@ class Taps:
             log.info("tap_ended", profile=tap.order.profile, cause=ending.cause.value, detail=ending.detail)
             self._keep(tap, ending)
 
-    def _keep(self, tap: TapCall, ending: TapEnding) -> None:
+    def _keep(self, tap: TapCall | Listening, ending: TapEnding) -> None:
         stats = {ended.stream_id: msgspec.to_builtins(ended.stats) for ended in ending.streams}
         for stream_id in tap.stream_ids:
             self._counters.ended(self.pbx, tap.order.profile, ending.cause.value, ending.setup_s)
@@ -219,5 +249,5 @@ class Taps:
                 case _:
                     tap.pause(self._view.held(tapped))
 
-    def _with(self, channel_id: str) -> TapCall | None:
+    def _with(self, channel_id: str) -> TapCall | Listening | None:
         return next((tap for tap in self._active.values() if channel_id in tap.tap.channel_ids), None)

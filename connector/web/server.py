@@ -20,6 +20,7 @@ from connector.config import HttpSettings
 from connector.web.auth.accounts import Accounts
 from connector.web.auth.guard import guard
 from connector.web.auth.sso import SingleSignOn
+from connector.web.listen import ListenSocket
 from connector.web.push.socket import LiveSocket
 from connector.web.rest.api import Api
 from connector.web.rest.problems import as_problems
@@ -83,6 +84,7 @@ class Web:
         api: The API; None for the pages alone.
         sso: Single sign-on, if there is one.
         live: The live connection, if there is one.
+        listen: Listening in the browser, if there is that.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Web:
         api: Api | None = None,
         sso: SingleSignOn | None = None,
         live: LiveSocket | None = None,
+        listen: ListenSocket | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
@@ -103,6 +106,7 @@ class Web:
         self._api = api
         self._sso = sso
         self._live = live
+        self._listen = listen
 
     @property
     def url(self) -> str:
@@ -154,6 +158,8 @@ class Web:
             self._sso.add_to(application.router)
         if self._live is not None:
             self._live.add_to(application)
+        if self._listen is not None:
+            self._listen.add_to(application)
         return application
 
     async def _page(self, _request: web.Request) -> web.StreamResponse:

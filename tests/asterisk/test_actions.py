@@ -16,6 +16,8 @@ import pytest_asyncio
 from connector.access.accounts import Account, new_token
 from connector.access.rights import Role, TokenScope
 from connector.app import Connector
+from connector.audio import g711
+from connector.audio.tone import dominant_tone
 from connector.config import Settings
 from connector.lab.asterisk import LabAsterisk
 from connector.lab.call import Call
@@ -336,3 +338,38 @@ async def test_an_agent_gets_a_text(floor: Floor) -> None:
     assert (status, result["outcome"]) == (200, "sent")
     await floor.until(lambda: floor.agent.texts)
     assert floor.agent.texts[-1] == "Please come to my desk: größte Eile"
+
+
+async def test_a_conversation_is_heard_in_the_browser_and_only_in_scope(floor: Floor) -> None:
+    caller, _ = await floor.talking()
+    query = "?pbx=main&agent=PJSIP%2Fagent1"
+    for who, expected in (("sales", 404), ("vera", 403)):
+        headers = {"Authorization": f"Bearer {floor.tokens[who]}"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(f"{floor.url}/api/v1/listen{query}")
+            assert refused.value.status == expected
+    headers = {"Authorization": f"Bearer {floor.tokens['anna']}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.ws_connect(f"{floor.url}/api/v1/listen{query}") as socket,
+    ):
+        started = await socket.receive_json(timeout=10)
+        assert started == {
+            "type": "listening", "tracks": ["caller", "agent"], "encoding": "ulaw", "rate_hz": 8000, "frame_ms": 20,
+        }  # fmt: skip
+        audio: tuple[bytearray, bytearray] = (bytearray(), bytearray())
+        async with asyncio.timeout(15):
+            while min(map(len, audio)) < 12_000:
+                frame = await socket.receive_bytes()
+                audio[frame[0]].extend(frame[1:])
+        for heard, hz in zip(audio, (CALLER_HZ, AGENT_HZ), strict=True):
+            tone = dominant_tone(g711.ulaw_decode(bytes(heard[-4_000:])), 8_000)
+            assert tone.hz == pytest.approx(hz, abs=10)
+            assert tone.share > 0.9
+        await until_tones(caller, {AGENT_HZ})
+        for call in list(floor.caller.calls.values()):
+            await floor.caller.end_call(call)
+        async with asyncio.timeout(10):
+            while (await socket.receive()).type is aiohttp.WSMsgType.BINARY:
+                pass
