@@ -99,6 +99,17 @@ class Twilio(Dialect):
         self._decoder = msgspec.json.Decoder(_Message)
         self._media_tail = f'"}},"streamSid":"{self._stream_sid}"}}'
         self._only = start.tracks[0]
+        self._pieces = (
+            b'{"event":"media","sequenceNumber":"',
+            Field.COUNTER_A,
+            b'","media":{"track":"' + self._tracks[0].encode() + b'","chunk":"',
+            Field.COUNTER_B,
+            b'","timestamp":"',
+            Field.STAMP_MS,
+            b'","payload":"',
+            Field.BASE64,
+            self._media_tail.encode(),
+        )
         self._learned: tuple[str, str] | None = None
         self._pattern: AudioPattern | None = None
 
@@ -131,19 +142,7 @@ class Twilio(Dialect):
         """`media` of a stream with one track."""
         if len(self._tracks) > 1:
             return None
-        track = self._tracks[0].encode()
-        pieces = (
-            b'{"event":"media","sequenceNumber":"',
-            Field.COUNTER_A,
-            b'","media":{"track":"' + track + b'","chunk":"',
-            Field.COUNTER_B,
-            b'","timestamp":"',
-            Field.STAMP_MS,
-            b'","payload":"',
-            Field.BASE64,
-            self._media_tail.encode(),
-        )
-        return AudioTemplate(pieces, counters=(self._sequence + 1, self._chunks[self._only] + 1))
+        return AudioTemplate(self._pieces, counters=(self._sequence + 1, self._chunks[self._only] + 1))
 
     def sent(self, messages: int) -> None:
         """Counts them."""

@@ -22,7 +22,7 @@ from connector.media.counters import Counters
 from connector.media.fastpath import FastPath
 from connector.media.frames import FRAME_BYTES
 from connector.media.lanes import Lanes
-from connector.media.mmsg import ADDRESS_BYTES, Batch, pack_address, source_columns, unpack_source
+from connector.media.mmsg import ADDRESS_BYTES, Batch, pack_address, source_columns, source_text
 from connector.media.pacing import PacingClock
 from connector.media.rtp import HEADER_BYTES, MAX_DATAGRAM_BYTES, RtpReject, parse
 from connector.media.side import Side
@@ -143,7 +143,7 @@ class AudioLoop:
                 return
             # Asterisk alone gives out its ports: what it says now is true, the old stream is a left-over.
             self._totals.add(counters.RTP_SOURCE_TAKEN_OVER)
-            log.warning("rtp_source_taken_over", source=_text(self._rtp.family, key), stream_id=stream.stream_id)
+            log.warning("rtp_source_taken_over", source=source_text(self._rtp.family, key), stream_id=stream.stream_id)
             assert other is not None
             self.detach(other)
         self.detach(stream)
@@ -292,7 +292,7 @@ class AudioLoop:
             stream.rejected_rtp(packet)
             return
         try:
-            self._hear_each(row, stream, self._timelines.receive_one(row, packet, now_s))
+            self._hear_each(row, self._timelines.receive_one(row, packet, now_s))
         except Exception as defect:
             self._defect(stream, defect)
 
@@ -305,29 +305,34 @@ class AudioLoop:
         _, numbering = self._carried[row]
         try:
             frames = self._timelines.receive_one(row, numbering.packet(payload), time.monotonic())
-            self._hear_each(row, stream, frames)
+            self._hear_each(row, frames)
         except Exception as defect:
             self._defect(stream, defect)
 
-    def _hear_each(self, row: int, stream: Leg, frames: list[Frame]) -> None:
+    def _hear_each(self, row: int, frames: list[Frame]) -> None:
         """Frames of one row."""
         only = np.array((row,))
-        for frame in frames:
-            (payload,) = self._heard.convert(only, (frame.payload,))
-            stream.hear(payload, frame.timestamp_ms)
+        converted = [self._heard.convert(only, (frame.payload,))[0] for frame in frames]
+        for at in range(0, len(frames), BATCH):
+            some = converted[at : at + BATCH]
+            stamps = np.array([frame.timestamp_ms for frame in frames[at : at + BATCH]])
+            self._write(np.full(len(some), row), some, stamps)
 
     def _to_bots(self, rows: Rows, payloads: list[bytes], stamps: Rows) -> None:
         """A frame for each row; an empty one is silence."""
+        self._write(rows, self._heard.convert(rows, payloads), stamps)
+
+    def _write(self, rows: Rows, frames: list[bytes], stamps: Rows) -> None:
+        """Frames in the formats of the rows' bots, at most BATCH."""
         streams = self._streams
-        converted = self._heard.convert(rows, payloads)
-        places: Iterable[int] = range(len(converted))
+        places: Iterable[int] = range(len(frames))
         if self._fast is not None:
-            places = self._fast.send(self._lines[rows], stamps, converted)
+            places = self._fast.send(self._lines[rows], stamps, frames)
         for place in places:
             stream = streams[rows[place]]
             if stream is not None:
                 try:
-                    stream.hear(converted[place], int(stamps[place]))
+                    stream.hear(frames[place], int(stamps[place]))
                 except Exception as defect:
                     self._defect(stream, defect)
 
@@ -338,7 +343,7 @@ class AudioLoop:
         self._totals.add(counters.rtp_rejected(RtpReject.UNKNOWN_SOURCE))
         if key not in self._strangers and len(self._strangers) < MAX_STRANGERS:
             self._strangers.add(key)
-            log.warning("rtp_from_unknown_source", source=_text(self._rtp.family, key), streams=len(self._rows))
+            log.warning("rtp_from_unknown_source", source=source_text(self._rtp.family, key), streams=len(self._rows))
 
     # -- to the callers ----------------------------------------------------------------------------------------
 
@@ -387,13 +392,21 @@ class AudioLoop:
             self._send(rows[together], payloads, skipped[together])
         else:
             self._send(rows, payloads, skipped)
-        silent, stamps, others = self._timelines.tick(rows, now_s)
+        # Twice as fast as real time where a stall of our own is to be made up for.
+        self._fill(self._fill(rows, now_s), now_s)
+        for stream, defect in defects:
+            self._defect(stream, defect)
+
+    def _fill(self, rows: Rows, now_s: float) -> Rows:
+        """A frame of silence where nothing came for a while; gives the rows that are behind by more."""
+        if not rows.size:
+            return rows
+        silent, stamps, others, lagging = self._timelines.tick(rows, now_s)
         if silent.size:
             self._to_bots(silent, [b""] * silent.size, stamps)
         for row in others.tolist():
             self._tick_one(row, now_s)
-        for stream, defect in defects:
-            self._defect(stream, defect)
+        return lagging
 
     def _send(self, rows: Rows, payloads: list[bytes], skipped: Rows) -> None:
         """A packet for each of these rows."""
@@ -424,7 +437,7 @@ class AudioLoop:
         if stream is None:
             return
         try:
-            self._hear_each(row, stream, self._timelines.tick_one(row, now_s))
+            self._hear_each(row, self._timelines.tick_one(row, now_s))
         except Exception as defect:
             self._defect(stream, defect)
 
@@ -438,8 +451,3 @@ def _header_words(batch: Batch) -> NDArray[np.uint32]:
     """The RTP headers in a batch as words in network order, over its memory: shape (count, 3)."""
     count, width = batch.data.shape
     return np.ndarray((count, 3), ">u4", batch.data, strides=(width, 4))
-
-
-def _text(family: int, key: bytes) -> str:
-    host, port = unpack_source(family, key)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

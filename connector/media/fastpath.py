@@ -193,14 +193,12 @@ class FastPath:
             self._owners[number] = None
             self._free.append(number)
 
-    def _template(self, number: int, template: AudioTemplate | None) -> int:
-        if template is None:
-            sent = self._library.fastpath_template(self._at, number, 0, None, 0, 0, 0)
-        else:
-            opcode = _BINARY if template.binary else _TEXT
-            program = _program(template)
-            sent = self._library.fastpath_template(self._at, number, opcode, program, len(program), *template.counters)
-        return int(sent)
+    def _template(self, number: int, template: AudioTemplate, program: bytes) -> None:
+        opcode = _BINARY if template.binary else _TEXT
+        self._library.fastpath_template(self._at, number, opcode, program, len(program), *template.counters)
+
+    def _no_template(self, number: int) -> int:
+        return int(self._library.fastpath_template(self._at, number, 0, None, 0, 0, 0))
 
     def _pattern(self, number: int, pattern: AudioPattern | None, max_bytes: int) -> None:
         if pattern is None:
@@ -232,12 +230,16 @@ class Line:
         self.number = number
         self.writes = False
         self._path = path
+        self._pieces: tuple[bytes | Field, ...] | None = None
+        self._program = b""
         self._open = True
 
     def write(self, template: AudioTemplate) -> None:
         """Writes audio messages like this from now on."""
         if self._open:
-            self._path._template(self.number, template)
+            if template.pieces is not self._pieces:
+                self._pieces, self._program = template.pieces, _program(template)
+            self._path._template(self.number, template, self._program)
             self.writes = True
 
     def stop_writing(self) -> int:
@@ -245,7 +247,7 @@ class Line:
         if not (self._open and self.writes):
             return 0
         self.writes = False
-        return self._path._template(self.number, None)
+        return self._path._no_template(self.number)
 
     def read(self, pattern: AudioPattern | None, max_bytes: int) -> None:
         """Takes messages of this form, not longer than so many bytes, as audio from now on."""

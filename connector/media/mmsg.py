@@ -124,3 +124,9 @@ def source_columns(family: int) -> slice | list[int]:
 def unpack_source(family: int, key: bytes) -> tuple[str, int]:
     """Number and port of the bytes at `source_columns`."""
     return socket.inet_ntop(family, key[2:]), int.from_bytes(key[:2], "big")
+
+
+def source_text(family: int, key: bytes) -> str:
+    """The bytes at `source_columns` for a log: number and port."""
+    host, port = unpack_source(family, key)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -65,7 +65,7 @@ class Playout:
     @property
     def queued_bytes(self) -> int:
         """Audio that waits."""
-        return len(self._frames) * self._frame_bytes + len(self._rest)
+        return self._accepted - self._played
 
     @property
     def played_ms(self) -> int:
@@ -83,7 +83,7 @@ class Playout:
         Returns:
             How many bytes were dropped, because the buffer is full.
         """
-        room = self._max_bytes - self.queued_bytes
+        room = self._max_bytes - self._accepted + self._played
         dropped = max(0, len(audio) - room)
         if dropped:
             self.dropped_bytes += dropped
@@ -159,7 +159,7 @@ class Playout:
             self._frames.extend(cut[at : at + size] for at in range(0, whole, size))
 
     def _start(self) -> bool:
-        queued = self.queued_bytes
+        queued = self._accepted - self._played
         if not queued:
             if self._dry_ms is not None:
                 self._dry_ms += FRAME_MS

@@ -124,7 +124,11 @@ class Timeline:
         return frames
 
     def tick(self, now_s: float) -> list[Frame]:
-        """Fills silence by our clock when nothing came for a while; to be called each 20 ms."""
+        """Fills a frame of silence by our clock when nothing came for a while; to be called each 20 ms.
+
+        No more at once, however long we stood still ourselves: a second of silence for each of a thousand calls would
+        hold us up again. Called twice in a step it catches up.
+        """
         pause_s = now_s - self._heard_s
         behind = self._behind(now_s)
         if pause_s < SILENT_AFTER_S or behind < FRAME_BYTES:
@@ -132,12 +136,11 @@ class Timeline:
         if pause_s < SURELY_SILENT_AFTER_S:
             in_pause = int((pause_s - SILENT_AFTER_S) * SAMPLE_RATE_HZ) + FRAME_BYTES - self._filled_in_pause
             behind = min(behind, in_pause)
-        fill = min(behind, MAX_FILL_SAMPLES) // FRAME_BYTES * FRAME_BYTES
-        if fill <= 0:
+        if behind < FRAME_BYTES:
             return []
-        self._filled_in_pause += fill
-        self._ahead += fill
-        return self._fill(fill)
+        self._filled_in_pause += FRAME_BYTES
+        self._ahead += FRAME_BYTES
+        return self._fill(FRAME_BYTES)
 
     def _behind(self, now_s: float) -> int:
         """By how many samples the bot's clock is behind ours; negative when it is ahead."""

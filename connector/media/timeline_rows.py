@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from connector.media.frames import FRAME_BYTES, FRAME_MS, SAMPLE_RATE_HZ
 from connector.media.rtp import RtpPacket, uint16, uint32
 from connector.media.timeline import (
-    MAX_FILL_SAMPLES,
     MAX_LATE_RUN,
     MAX_MISORDER,
     SILENT_AFTER_S,
@@ -161,30 +160,32 @@ class TimelineRows:
         self._load(row, timeline)
         return frames
 
-    def tick(self, rows: Rows, now_s: float) -> tuple[Rows, Rows, Rows]:
+    def tick(self, rows: Rows, now_s: float) -> tuple[Rows, Rows, Rows, Rows]:
         """A 20 ms step of the clock of these rows, each row once.
 
         Returns:
             Rows that give the bot a frame of silence; the media time in ms of each such frame; rows whose silence
-            is of another length, which go to `tick_one`.
+            is not a frame of its own, which go to `tick_one`; rows that are behind by more than this frame.
         """
         pause = now_s - self._heard[rows]
         silent = pause >= SILENT_AFTER_S
         if not silent.any():
-            return _NONE, _NONE, _NONE
+            return _NONE, _NONE, _NONE, _NONE
         rows, pause = rows[silent], pause[silent]
         behind = ((now_s - self._start[rows]) * SAMPLE_RATE_HZ).astype(np.int64) - self._state[rows, _SAMPLES]
         in_pause = (
             ((pause - SILENT_AFTER_S) * SAMPLE_RATE_HZ).astype(np.int64) + FRAME_BYTES - self._state[rows, _IN_PAUSE]
         )
         fill = np.where(pause < SURELY_SILENT_AFTER_S, np.minimum(behind, in_pause), behind)
-        fill = np.where(behind < FRAME_BYTES, 0, np.minimum(fill, MAX_FILL_SAMPLES) // FRAME_BYTES)
-        one = (fill == 1) & self._whole[rows]
-        others = rows[(fill > 0) & ~one]
+        fill = np.where(behind < FRAME_BYTES, 0, fill)
+        due = fill >= FRAME_BYTES
+        lagging = rows[fill >= 2 * FRAME_BYTES]
+        one = due & self._whole[rows]
+        others = rows[due & ~one]
         rows = rows[one]
         state = self._state[rows] + _SILENCE
         self._state[rows] = state
-        return rows, (state[:, _FRAMES] - 1) * FRAME_MS, others
+        return rows, (state[:, _FRAMES] - 1) * FRAME_MS, others, lagging
 
     def tick_one(self, row: int, now_s: float) -> list[Frame]:
         """The step for one row by all the rules."""

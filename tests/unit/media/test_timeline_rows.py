@@ -52,7 +52,7 @@ class Both:
             assert got == self.models[row].receive(packet, self.now)
 
     def tick(self) -> None:
-        silent, stamps, others = self.rows.tick(np.arange(ROWS), self.now)
+        silent, stamps, others, _ = self.rows.tick(np.arange(ROWS), self.now)
         got = {row: [Frame(SILENCE, stamp)] for row, stamp in zip(silent.tolist(), stamps.tolist(), strict=True)}
         self.fast += len(got)
         got |= {row: self.rows.tick_one(row, self.now) for row in others.tolist()}
