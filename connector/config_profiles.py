@@ -123,6 +123,24 @@ class HandoverSettings(Section):
         return value
 
 
+class PlayoutSettings(Section):
+    """What becomes of the bot's audio before the caller hears it."""
+
+    when_full: Literal["drop_newest", "drop_oldest"] = "drop_newest"
+    """What gives way when more than `media.playout_max_ms` waits. `drop_newest`: what was accepted is played as sent,
+    as with Twilio. `drop_oldest`: the caller hears the latest."""
+    gain_db: Annotated[float, Field(ge=-40, le=20)] = 0
+    """How much louder the bot is made."""
+    fade_ms: Annotated[int, Field(ge=0, le=200)] = 0
+    """How long the bot's speech goes on, getting softer, when it clears it. 0: it stops with the next 20 ms."""
+    ambiance_file: Path | None = None
+    """WAV file (16 bit) that is played over and over under the bot's voice: the sounds of an office."""
+    ambiance_db: Annotated[float, Field(ge=-60, le=0)] = -12
+    """How loud that is, against the file."""
+    duck_db: Annotated[float, Field(ge=-60, le=0)] = -12
+    """How much softer while the bot speaks."""
+
+
 class ProfileSettings(Section):
     """A bot, or a server that listens. The first argument of Stasis() names a profile, or `match` finds it."""
 
@@ -160,6 +178,7 @@ class ProfileSettings(Section):
     """A longer stream is ended and the call goes on."""
     max_message_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 1_048_576
     """Longer messages of the bot are refused and counted."""
+    playout: PlayoutSettings = PlayoutSettings()
     reconnect: ReconnectSettings = ReconnectSettings()
     handover: HandoverSettings = HandoverSettings()
 

@@ -14,6 +14,7 @@ import msgspec
 
 from connector.dialects.base import StopReason, Track
 from connector.dialects.commands import Command, Notice
+from connector.media.voice import VoiceOptions
 from connector.net.reach import ANYWHERE, Reach
 
 MAX_LINE_BYTES = 1 << 20
@@ -127,6 +128,8 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         max_message_bytes: Longer messages of the bot are refused and counted.
         reach: Where the connection may go.
         audio: How audio goes between Asterisk and us, a name of `connector.audio.wire`.
+        drop_oldest: What gives way when too much audio of the bot waits.
+        voice: What is done to the bot's voice.
     """
 
     stream_id: str
@@ -145,6 +148,8 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     tracks: tuple[Track, ...] = (Track.CALLER,)
     two_way: bool = True
     reach: Reach = ANYWHERE
+    drop_oldest: bool = False
+    voice: VoiceOptions = VoiceOptions()
 
 
 class AttachMedia(msgspec.Struct, frozen=True, tag="attach"):

@@ -12,7 +12,9 @@ from typing import Self
 from connector.audio.formats import AudioFormat
 from connector.audio.transcode import silence
 from connector.dialects.commands import Command
+from connector.media.control import OpenStream
 from connector.media.frames import FRAME_MS
+from connector.media.voice import Voice, voice_for
 
 UNDERRUN_WITHIN_MS = 200
 """Audio that comes so soon after the buffer ran dry was meant to follow at once; later it is a new utterance."""
@@ -37,13 +39,23 @@ class Playout:
     """The playout buffer of one stream, bounded in time.
 
     Args:
-        max_ms: How much audio may wait. What comes beyond is dropped (the newest, so that what was accepted is
-            played as sent) and counted.
+        max_ms: How much audio may wait. What comes beyond is dropped and counted.
+        drop_oldest: Of what waits, for the newest; else the newest is dropped, so that what was accepted is played as
+            sent (Twilio).
         prebuffer_ms: The first audio after silence waits so long, or until so much of it is there.
         audio: What the bot sends; not Opus, whose packets are decoded before.
+        voice: What is done to it; None: nothing.
     """
 
-    def __init__(self, *, max_ms: int, prebuffer_ms: int, audio: AudioFormat = _PCMU) -> None:
+    def __init__(
+        self,
+        *,
+        max_ms: int,
+        prebuffer_ms: int,
+        drop_oldest: bool = False,
+        audio: AudioFormat = _PCMU,
+        voice: Voice | None = None,
+    ) -> None:
         self.dropped_bytes = 0
         self.underruns = 0
         self.marks_dropped = 0
@@ -55,6 +67,9 @@ class Playout:
         self._prebuffer_ms = prebuffer_ms
         self._frames: deque[bytes] = deque()
         self._rest = bytearray()  # less than a frame, behind them: a bot that sends single bytes costs no more memory
+        self._fading: deque[bytes] = deque()  # what a clear lets fade out; it has no position any more
+        self._drop_oldest = drop_oldest
+        self._voice = voice
         self._accepted = 0  # positions: bytes since the stream began
         self._played = 0
         self._marks: deque[tuple[int, str]] = deque()
@@ -87,7 +102,7 @@ class Playout:
         dropped = max(0, len(audio) - room)
         if dropped:
             self.dropped_bytes += dropped
-            audio = audio[:room]
+            audio = self._make_room(audio, dropped) if self._drop_oldest else audio[:room]
         if audio:
             if self._dry_ms is not None and self._dry_ms <= UNDERRUN_WITHIN_MS:
                 self.underruns += 1
@@ -114,11 +129,13 @@ class Playout:
         return []
 
     def clear(self) -> list[str]:
-        """Drops what waits.
+        """Drops what waits; what was being said fades out, where that is wanted.
 
         Returns:
             Every pending mark once, in order.
         """
+        if self._voice is not None and self._speaking and self._frames:
+            self._fade_out(self._voice)
         self._frames.clear()
         self._rest.clear()
         self._played = self._accepted
@@ -134,6 +151,14 @@ class Playout:
             One frame of the bot's format, or None when nothing is to be played; and the marks that this frame has
             played. A last part of a frame is padded with silence.
         """
+        if self._voice is not None:
+            frame, fired = self._next()
+            return self._voice.shape(frame), fired
+        return self._next()
+
+    def _next(self) -> tuple[bytes | None, list[str]]:
+        if self._fading:
+            return self._fading.popleft(), []
         if not self._speaking and not self._start():
             return None, []
         if self._frames:
@@ -147,6 +172,21 @@ class Playout:
         self._speaking = False
         self._dry_ms = FRAME_MS
         return None, []
+
+    def _make_room(self, audio: bytes, wanted: int) -> bytes:
+        """Drops whole frames from the front; what is left of the audio, when it alone is too long."""
+        while wanted > 0 and self._frames:
+            self._frames.popleft()
+            self._played += self._frame_bytes
+            wanted -= self._frame_bytes
+        return audio[-(self._max_bytes - self._accepted + self._played) :]
+
+    def _fade_out(self, voice: Voice) -> None:
+        faded = voice.faded(b"".join(self._frames))
+        size = self._frame_bytes
+        for at in range(0, len(faded), size):
+            frame = faded[at : at + size]
+            self._fading.append(frame + self._silence[len(frame) :])
 
     def _cut(self, audio: bytes) -> None:
         """Appends audio of any length."""
@@ -176,3 +216,14 @@ class Playout:
         while self._marks and self._marks[0][0] <= self._played:
             fired.append(self._marks.popleft()[1])
         return fired
+
+
+def playout_for(request: OpenStream, audio: AudioFormat) -> Playout:
+    """The buffer that a stream asks for."""
+    return Playout(
+        max_ms=request.playout_max_ms,
+        prebuffer_ms=request.prebuffer_ms,
+        drop_oldest=request.drop_oldest,
+        audio=audio,
+        voice=voice_for(audio, request.voice),
+    )

@@ -48,7 +48,7 @@ from connector.media.counters import Counters
 from connector.media.dial import DialFailed, dial_unless
 from connector.media.fastpath import FastPath
 from connector.media.outbox import Outbox
-from connector.media.playout import AfterAudio, Playout
+from connector.media.playout import AfterAudio, playout_for
 from connector.media.rtp import RtpReject, RtpSender
 from connector.media.side import Side, add_counts
 from connector.media.timeline import Timeline
@@ -105,7 +105,7 @@ class Stream:
         if self.bot_says.encoding is Encoding.OPUS:  # packets of any duration: the playout holds samples
             self._unpack = Transcoder(self.bot_says, _UNPACKED)
             self.bot_says = _UNPACKED
-        self._playout = Playout(max_ms=request.playout_max_ms, prebuffer_ms=request.prebuffer_ms, audio=self.bot_says)
+        self._playout = playout_for(request, self.bot_says)
         self._outbox = Outbox()
         if not request.url.lower().startswith("ws:"):
             fast = None  # TLS is the library's

@@ -27,6 +27,8 @@ from connector.media.worker import EXIT_CANNOT_BIND, EXIT_PORT_TAKEN
 
 SILENT_WORKER_S = 10.0
 """A worker reports each second; one that says nothing for so long hangs, and is replaced."""
+START_WITHIN_S = 20.0
+"""A worker on a busy machine takes seconds to start."""
 STOP_S = 4.0
 STABLE_S = 30.0
 """A worker that lived so long starts the backoff anew."""
@@ -173,7 +175,7 @@ class WorkerLink:
         """Takes messages until the worker ends or hangs."""
         while True:
             try:
-                async with asyncio.timeout(SILENT_WORKER_S):
+                async with asyncio.timeout(SILENT_WORKER_S if self.up else START_WITHIN_S):
                     line = await reader.readline()
             except TimeoutError:
                 log.error("media_worker_hangs", worker=self.number, silent_s=SILENT_WORKER_S, pid=self.pid)

@@ -6,6 +6,7 @@ from connector.audio.wire import PLAIN
 from connector.config import MediaSettings, ProfileSettings
 from connector.dialects.base import Track
 from connector.media.control import OpenStream
+from connector.media.voice import VoiceOptions
 
 
 def open_message(
@@ -37,4 +38,12 @@ def open_message(
         prebuffer_ms=media.prebuffer_ms,
         max_message_bytes=profile.max_message_bytes,
         audio=audio,
+        drop_oldest=profile.playout.when_full == "drop_oldest",
+        voice=VoiceOptions(
+            gain_db=profile.playout.gain_db,
+            fade_ms=profile.playout.fade_ms,
+            ambiance=str(profile.playout.ambiance_file or ""),
+            ambiance_db=profile.playout.ambiance_db,
+            duck_db=profile.playout.duck_db,
+        ),
     )

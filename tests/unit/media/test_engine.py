@@ -162,6 +162,7 @@ async def test_a_worker_that_hangs_is_replaced(
 ) -> None:
     monkeypatch.setattr("connector.media.workerlink.SILENT_WORKER_S", 1.5)
     monkeypatch.setattr("connector.media.workerlink.STOP_S", 0.2)
+    monkeypatch.setattr("connector.media.engine.REOPEN_WITHIN_S", 60.0)
     handle, _ = await open_stream(recording_bot.url)
     pid = engine.workers[0].pid
     assert pid is not None

@@ -166,3 +166,15 @@ def test_a_sample_cut_in_two_by_the_messages_is_put_together() -> None:
     for at in range(0, len(whole), 33):
         playout.write(whole[at : at + 33])
     assert read_all(playout)[0] == whole
+
+
+def test_of_too_much_audio_the_oldest_gives_way_where_that_is_wanted() -> None:
+    playout = Playout(max_ms=100, prebuffer_ms=0, drop_oldest=True)
+    playout.write(b"\x01" * 160)
+    playout.mark("first")
+    assert playout.write(b"\x02" * 160 * 5) == 160
+    assert (playout.queued_ms, playout.dropped_bytes) == (100, 160)
+    assert playout.read() == (b"\x02" * 160, ["first"])  # what was dropped is passed
+    assert playout.write(b"\x03" * 2_000) == 2_000 - 160
+    assert playout.queued_ms == 100
+    assert {playout.read()[0] for _ in range(5)} == {b"\x03" * 160}
