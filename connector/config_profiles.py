@@ -178,6 +178,9 @@ class ProfileSettings(Section):
     """A longer stream is ended and the call goes on."""
     max_message_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 1_048_576
     """Longer messages of the bot are refused and counted."""
+    reorder_max_ms: Annotated[int, Field(ge=0, le=200)] = 0
+    """How long a packet of the caller may wait for one that should have come before it. What comes in order never
+    waits; 0: nothing does, and a packet that comes late is left out."""
     playout: PlayoutSettings = PlayoutSettings()
     reconnect: ReconnectSettings = ReconnectSettings()
     handover: HandoverSettings = HandoverSettings()

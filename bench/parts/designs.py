@@ -90,6 +90,7 @@ async def connector(load: Load, calls: int, dialect: str, certificate: Path | No
                     call_id=f"call-{index}",
                     url=f"{scheme}://{HOST}:{load.ws_port}/",
                     dialect=dialect,
+                    dialect_options={"name": dialect, "rate_hz": 8_000} if dialect == "raw" else {},
                     parameters={},
                     headers={},
                     connect_timeout_ms=10_000,

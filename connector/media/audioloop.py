@@ -82,8 +82,8 @@ class AudioLoop:
         # One more than allowed: the kernel cuts a datagram off at the size of the buffer.
         self._in = Batch(BATCH, MAX_DATAGRAM_BYTES + 8, rtp.family)
         self._out = Batch(BATCH, _PACKET_BYTES, rtp.family)
-        self._in_words = _header_words(self._in)
-        self._out_words = _header_words(self._out)
+        self._in_words = self._in.words(3)
+        self._out_words = self._out.words(3)
         self._source_columns = source_columns(rtp.family)
         self._rows: dict[bytes, int] = {}  # by source
         self._sources: dict[int, bytes] = {}  # by row
@@ -445,9 +445,3 @@ class AudioLoop:
         """A defect in one stream must not stop the clock of the others."""
         self.detach(stream)
         self._failed(stream, defect)
-
-
-def _header_words(batch: Batch) -> NDArray[np.uint32]:
-    """The RTP headers in a batch as words in network order, over its memory: shape (count, 3)."""
-    count, width = batch.data.shape
-    return np.ndarray((count, 3), ">u4", batch.data, strides=(width, 4))

@@ -128,6 +128,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         max_message_bytes: Longer messages of the bot are refused and counted.
         reach: Where the connection may go.
         audio: How audio goes between Asterisk and us, a name of `connector.audio.wire`.
+        reorder_max_ms: How long a packet of the caller may wait for one before it.
         drop_oldest: What gives way when too much audio of the bot waits.
         voice: What is done to the bot's voice.
     """
@@ -148,6 +149,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     tracks: tuple[Track, ...] = (Track.CALLER,)
     two_way: bool = True
     reach: Reach = ANYWHERE
+    reorder_max_ms: int = 0
     drop_oldest: bool = False
     voice: VoiceOptions = VoiceOptions()
 

@@ -64,6 +64,11 @@ class Batch:
         self._given: NDArray[np.uint32] = self._headers["name_bytes"]
         self.sizes: NDArray[np.uint32] = self._headers["got_bytes"]
 
+    def words(self, count: int) -> NDArray[np.uint32]:
+        """The beginning of each datagram as words in network order, over the same memory: shape (datagrams, count)."""
+        datagrams, width = self.data.shape
+        return np.ndarray((datagrams, count), ">u4", self.data, strides=(width, 4))
+
     def receive(self, fd: int) -> int:
         """Takes what has come, without waiting; datagrams beyond the room are cut off at it.
 

@@ -132,7 +132,7 @@ class Stream:
     def attach(self, now_s: float) -> Timeline:
         """The call is answered: the bot is told, and its clock starts. Gives the receive side of this stream."""
         if self._timeline is None:
-            self._timeline = Timeline(now_s, self.wire)
+            self._timeline = Timeline(now_s, self.wire, self._request.reorder_max_ms)
             self._greeted = True
             self._say(self._numbered().opened())
         return self._timeline

@@ -30,6 +30,9 @@ MAX_DROPOUT = 3_000
 """A larger step forward in sequence is a new stream (RFC 3550 appendix A.1)."""
 MAX_MISORDER = 100
 """A larger step back in sequence is a new stream (RFC 3550 appendix A.1)."""
+FIRST_REORDER_S = 0.020
+MAX_HELD = 16
+"""Packets that may be missing before one that waits for them."""
 MAX_LATE_RUN = 25
 """So many late packets in a row, with none on time: the sender went back for good."""
 SILENT_G722 = b"\xfa"
@@ -70,9 +73,12 @@ class Timeline:
     Args:
         now_s: Monotonic time at which the bot's clock starts.
         wire: What Asterisk sends.
+        reorder_max_ms: How long a packet may wait for one that should have come before it; 0: none waits. What comes
+            in order is never delayed. How long it really waits adapts: it begins with a packet's time, doubles
+            whenever a packet came too late for it, and shrinks when the wait was in vain.
     """
 
-    def __init__(self, now_s: float, wire: Wire = PLAIN) -> None:
+    def __init__(self, now_s: float, wire: Wire = PLAIN, reorder_max_ms: int = 0) -> None:
         self.counts = ReceiveCounts()
         self.payload_type = wire.heard_type
         self._clock_ratio = wire.heard_clock_hz // SAMPLE_RATE_HZ
@@ -91,6 +97,14 @@ class Timeline:
         self._next_timestamp = 0
         self._recent = 0  # bit n: the packet n places before the newest came
         self._late_run = 0
+        self._reorder_max_s = reorder_max_ms / 1000
+        self._reorder_s = min(FIRST_REORDER_S, self._reorder_max_s)
+        self._held: dict[int, tuple[RtpPacket, float]] = {}  # by sequence number, with the time of its arrival
+
+    @property
+    def waits(self) -> bool:
+        """Whether packets wait for others before them."""
+        return bool(self._held)
 
     def receive(self, packet: RtpPacket, now_s: float) -> list[Frame]:
         """Takes a packet.
@@ -98,6 +112,35 @@ class Timeline:
         Returns:
             The frames that became complete, silence for a gap before them first.
         """
+        if not self._reorder_max_s:
+            return self._take(packet, now_s)
+        step = int16(packet.sequence - self._next_sequence)
+        if packet.ssrc != self._ssrc or step <= 0 or step > MAX_HELD:
+            late = self.counts.reordered
+            frames = self._take(packet, now_s) if step <= 0 else self._release(now_s) + self._take(packet, now_s)
+            if self.counts.reordered > late:  # had we waited longer, it would have been in time
+                self._reorder_s = min(2 * self._reorder_s, self._reorder_max_s)
+        else:
+            if packet.sequence in self._held:
+                self.counts.duplicate += 1
+            self._held.setdefault(packet.sequence, (packet, now_s))
+            frames = []
+        return frames + self._take_held(now_s)
+
+    def _take_held(self, now_s: float) -> list[Frame]:
+        """Those that wait no more, for what was missing has come."""
+        frames: list[Frame] = []
+        while (next_one := self._held.pop(self._next_sequence, None)) is not None:
+            frames += self._take(next_one[0], now_s)
+        return frames
+
+    def _release(self, now_s: float) -> list[Frame]:
+        """All that wait, in order."""
+        waiting = sorted(self._held.values(), key=lambda each: int16(each[0].sequence - self._next_sequence))
+        self._held.clear()
+        return [frame for packet, _ in waiting for frame in self._take(packet, now_s)]
+
+    def _take(self, packet: RtpPacket, now_s: float) -> list[Frame]:
         self.counts.received += 1
         step = int16(packet.sequence - self._next_sequence)
         if self._ssrc != packet.ssrc or not -MAX_MISORDER <= step < MAX_DROPOUT or self._late_run >= MAX_LATE_RUN:
@@ -129,6 +172,11 @@ class Timeline:
         No more at once, however long we stood still ourselves: a second of silence for each of a thousand calls would
         hold us up again. Called twice in a step it catches up.
         """
+        if self._held:
+            if now_s - min(came for _, came in self._held.values()) < self._reorder_s:
+                return []
+            self._reorder_s = max(0.9 * self._reorder_s, min(FIRST_REORDER_S, self._reorder_max_s))
+            return self._release(now_s)
         pause_s = now_s - self._heard_s
         behind = self._behind(now_s)
         if pause_s < SILENT_AFTER_S or behind < FRAME_BYTES:

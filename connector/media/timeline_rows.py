@@ -71,6 +71,8 @@ class TimelineRows:
         self._state: Rows = np.zeros((capacity, _COLUMNS), np.int64)
         self._expected: Words = np.zeros((capacity, 3), np.uint32)
         """The RTP header that usually comes next, in words."""
+        self._waits: Mask = np.zeros(capacity, np.bool_)
+        """Packets wait for others: each step is for its timeline."""
         self._whole: Mask = np.zeros(capacity, np.bool_)
         """No part of a frame waits."""
 
@@ -78,7 +80,7 @@ class TimelineRows:
         """Makes room for more rows; those there are stay."""
         more = capacity - len(self._timelines)
         self._timelines += [None] * more
-        for name in ("_start", "_heard", "_state", "_expected", "_whole"):
+        for name in ("_start", "_heard", "_state", "_expected", "_whole", "_waits"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate((old, np.zeros((more, *old.shape[1:]), old.dtype))))
 
@@ -91,6 +93,7 @@ class TimelineRows:
         """Brings the row's timeline up to date and takes it out."""
         self.sync(row)
         self._timelines[row] = None
+        self._waits[row] = False
         self._expected[row] = _NOTHING
 
     def sync(self, row: int) -> None:
@@ -168,9 +171,11 @@ class TimelineRows:
             is not a frame of its own, which go to `tick_one`; rows that are behind by more than this frame.
         """
         pause = now_s - self._heard[rows]
-        silent = pause >= SILENT_AFTER_S
+        waiting = self._waits[rows]
+        held = rows[waiting] if waiting.any() else _NONE
+        silent = (pause >= SILENT_AFTER_S) & ~waiting
         if not silent.any():
-            return _NONE, _NONE, _NONE, _NONE
+            return _NONE, _NONE, held, _NONE
         rows, pause = rows[silent], pause[silent]
         behind = ((now_s - self._start[rows]) * SAMPLE_RATE_HZ).astype(np.int64) - self._state[rows, _SAMPLES]
         in_pause = (
@@ -181,7 +186,7 @@ class TimelineRows:
         due = fill >= FRAME_BYTES
         lagging = rows[fill >= 2 * FRAME_BYTES]
         one = due & self._whole[rows]
-        others = rows[due & ~one]
+        others = np.concatenate((held, rows[due & ~one]))
         rows = rows[one]
         state = self._state[rows] + _SILENCE
         self._state[rows] = state
@@ -202,8 +207,10 @@ class TimelineRows:
         ahead, in_pause = timeline._ahead, timeline._filled_in_pause
         self._state[row] = 0, timeline._frames_out, timeline._samples, 0, in_pause, ahead
         self._whole[row] = not timeline._buffer
+        self._waits[row] = timeline.waits
         if (
             timeline._buffer
+            or timeline.waits
             or timeline._ssrc is None
             or timeline._late_run >= MAX_LATE_RUN
             or timeline._frame_bytes != FRAME_BYTES

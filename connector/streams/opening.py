@@ -38,6 +38,7 @@ def open_message(
         prebuffer_ms=media.prebuffer_ms,
         max_message_bytes=profile.max_message_bytes,
         audio=audio,
+        reorder_max_ms=profile.reorder_max_ms,
         drop_oldest=profile.playout.when_full == "drop_oldest",
         voice=VoiceOptions(
             gain_db=profile.playout.gain_db,

@@ -30,8 +30,8 @@ class Both:
         self.now = 100.0
         self.rows = TimelineRows(1)
         self.rows.grow(ROWS)
-        self.models = [Timeline(self.now) for _ in range(ROWS)]
-        self.own = [Timeline(self.now) for _ in range(ROWS)]
+        self.models = [Timeline(self.now, reorder_max_ms=60 * (row % 2)) for row in range(ROWS)]
+        self.own = [Timeline(self.now, reorder_max_ms=60 * (row % 2)) for row in range(ROWS)]
         for row, timeline in enumerate(self.own):
             self.rows.open(row, timeline)
         self.next = [RtpPacket(0, 65_530 + row, 0xFFFFFE00, 7, bytes([row]) * 160) for row in range(ROWS)]
