@@ -6,9 +6,12 @@ Field names are those of Exotel's pages; numbers are text, as the newest of them
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
 
 from connector.audio.formats import AudioFormat, Encoding
+from connector.config_types import whole
 from connector.dialects.base import (
     BotAudio,
     BotClear,
@@ -52,7 +55,7 @@ class ExotelOptions(DialectOptions):
     """Exotel AgentStream: Voicebot and Stream applets."""
 
     name: Literal["exotel"] = "exotel"
-    rate_hz: Literal[8000, 16000, 24000] = 8000
+    rate_hz: Annotated[Literal[8000, 16000, 24000], BeforeValidator(whole)] = 8000
     """Samples a second, both ways; other than 8000 is told to the bot as `sample-rate` in the URL, too."""
     account_sid: str = ""
     """The account_sid that the bot is told; empty: one of ours."""

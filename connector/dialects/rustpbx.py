@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from connector.audio.formats import AudioFormat, Encoding
+from connector.config_types import whole
 from connector.dialects.base import (
     BotAudio,
     BotMessage,
@@ -23,7 +24,7 @@ from connector.dialects.base import (
 )
 from connector.dialects.wire import Gather, WholeSamples, with_query
 
-Rate = Literal[8000, 16000, 24000, 48000]
+Rate = Annotated[Literal[8000, 16000, 24000, 48000], BeforeValidator(whole)]
 
 
 class RustpbxOptions(DialectOptions):

@@ -6,11 +6,13 @@ Field names as in Vonage's "WebSockets" guide of the Voice API.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from pydantic import BeforeValidator
 
 from connector.audio.formats import AudioFormat, Encoding
+from connector.config_types import whole
 from connector.dialects.base import (
     BotAudio,
     BotClear,
@@ -35,7 +37,7 @@ class VonageOptions(DialectOptions):
     """Vonage Voice WebSocket."""
 
     name: Literal["vonage"] = "vonage"
-    rate_hz: Literal[8000, 16000, 24000] = 16000
+    rate_hz: Annotated[Literal[8000, 16000, 24000], BeforeValidator(whole)] = 16000
     """Samples a second, both ways."""
 
     @property

@@ -137,12 +137,12 @@ MakeConnector = Callable[..., ConnectorProcess]
 def make_connector(asterisk: LabAsterisk, tmp_path_factory: pytest.TempPathFactory) -> MakeConnector:
     """Makes a connector with these profiles."""
 
-    def make(profiles: dict[str, dict[str, Any]]) -> ConnectorProcess:
+    def make(profiles: dict[str, dict[str, Any]], beside: LabAsterisk = asterisk) -> ConnectorProcess:
         return ConnectorProcess(
-            pbxs={"main": asterisk},
+            pbxs={"main": beside},
             bots={},
-            http_port=asterisk.ports.spare[0],
-            rtp_port=asterisk.ports.spare[1],
+            http_port=beside.ports.spare[0],
+            rtp_port=beside.ports.spare[1],
             settings={"profile": profiles},
             log_file=tmp_path_factory.mktemp("connector") / "log",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -12,14 +13,22 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from connector.app import Connector
+from connector.config import Settings
 from connector.dialects import registry
 from connector.dialects.base import StopReason, StreamStart, Track, Upgrade
 from connector.lab.asterisk import LabAsterisk
-from connector.lab.phone import Phone
-from connector.lab.proof import until_let_go
+from connector.lab.conf import LabConf
+from connector.lab.phone import Answer, Phone
+from connector.lab.process import ConnectorProcess
+from connector.lab.rtp import tone_source
+from connector.lab.useragent import HOST
+from connector.streams.tapcall import TapOrder
+from tests.asterisk.conftest import _make, rootfs_of
 from tests.conformance.conftest import PEERS, MakeConnector, free_port, program, python, until
 
 FRAMES = 60
+CALLER_HZ, AGENT_HZ = 1_000, 600
 KINDS = ["python", "node"]
 
 
@@ -60,27 +69,55 @@ async def receiving(kind: str, folder: Path) -> AsyncIterator[Receiver]:
         yield receiver
 
 
+@contextlib.asynccontextmanager
+async def tapping(pbx: LabAsterisk, described: ConnectorProcess) -> AsyncIterator[Connector]:
+    """A connector in this process: no public way orders a tap by hand."""
+    connector = Connector(Settings.model_validate(described.settings))
+    running = asyncio.create_task(connector.run())
+    try:
+        await until(lambda: running.done() or (connector.ready.is_set() and not connector.not_ready()), "ready")
+        yield connector
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_receiver_takes_a_real_call(
-    asterisk: LabAsterisk, make_connector: MakeConnector, caller: Phone, tmp_path: Path, kind: str
+async def test_a_receiver_takes_both_perspectives_of_a_real_call(
+    make_connector: MakeConnector, tmp_path: Path, kind: str
 ) -> None:
-    """The caller's side of a call, as perspective Conference; to the end, which a receiver may anticipate."""
-    await until_let_go(asterisk)  # of the connector that another test had
-    async with receiving(kind, tmp_path) as receiver:
+    """A caller and an agent talk; the receiver hears both to the end, which it may anticipate."""
+    extensions = "[from-phones](+)\nexten => agent,1,Dial(PJSIP/agent1)\n"
+    async with contextlib.AsyncExitStack() as stack:
+        receiver = await stack.enter_async_context(receiving(kind, tmp_path))
+        make = _make(rootfs_of("22"))
+        pbx = await stack.enter_async_context(make(phones=1, conf=LabConf(agents=1, extensions=extensions)))
+        server = (HOST, pbx.sip_port)
+        agent = await stack.enter_async_context(
+            Phone(pbx.ports.phones[0], "agent1", server, source=tone_source(AGENT_HZ))
+        )
+        caller = await stack.enter_async_context(Phone(0, "alice", server, source=tone_source(CALLER_HZ)))
         profile = {"url": f"ws://127.0.0.1:{receiver.port}/", "dialect": {"name": "ringcx", "product_id": 7}}
-        async with make_connector({"ringcx": profile}) as connector:
-            call = await caller.call("bot_ringcx")
-            await call.wait_answered()
-            await until(lambda: sum(receiver.audio_bytes().values()) >= 8_000, "a second of audio")
-            assert call.live
-            await call.hang_up()
-            await connector.until_metric(
-                "connector_streams_total",
-                lambda value: value == 1,
-                pbx="main",
-                profile="ringcx",
-                cause="caller_hung_up",
-            )
+        connector = await stack.enter_async_context(tapping(pbx, make_connector({"ringcx": profile}, pbx)))
+        agent.on_invite = Answer()
+        call = await caller.call("agent")
+        await call.wait_answered()
+
+        def caller_ids() -> list[str]:
+            legs = connector.states()["main"].legs
+            return [each for each, track in legs.items() if track.leg.channel.startswith("PJSIP/caller-")]
+
+        (caller_id,) = await until(caller_ids, "the caller's channel")
+        taps = connector.taps["main"]
+        tap = taps.start(TapOrder(caller_id, "ringcx"))
+        await until(tap.started.is_set, "the tap")
+        recognisers = 2 if kind == "node" else 1
+        await until(lambda: sum(each >= 8_000 for each in receiver.audio_bytes().values()) == recognisers, "audio")
+        assert tap.call_id == f"main:{caller_id}"
+        await call.hang_up()
+        await until(lambda: not taps.active, "the end of the tap")
+        (record,) = tap.stats
+        assert record.packets_in >= 100
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -236,3 +236,11 @@ def test_it_has_a_page(name: str) -> None:
     docs = FIXTURES.parents[2] / "docs" / "dialects"
     assert (docs / f"{name}.md").read_text().startswith(f"# {name}: ")
     assert f"[{name}]({name}.md)" in (docs / "README.md").read_text()
+
+
+@every
+def test_its_options_can_be_given_as_text(name: str) -> None:
+    """As environment variables do."""
+    kind = registry.DIALECTS[name].options_type
+    plain = {key: value for key, value in kind.model_validate({}).plain().items() if not isinstance(value, tuple)}
+    assert kind.model_validate({key: str(value) for key, value in plain.items()}) == kind.model_validate({})
