@@ -39,12 +39,12 @@ def page() -> Page:
                         thresholds=low_is_good(60, 180),
                     ),
                     stat_panel(
-                        "Members free",
-                        "Memberships whose device is idle and that are not paused. A person in three queues counts in each.",
-                        "short",
-                        f'sum(connector_queue_members{{pbx=~"$pbx", queue=~"$queue", state="not_in_use"}})'
-                        f" - sum(connector_queue_members_paused{Q})",
-                        thresholds=high_is_good(1, 2),
+                        "Service level, last hour",
+                        "Of the callers who count, the share answered within their queue's target. Formula: the page of figures.",
+                        "percentunit",
+                        f"sum(increase(connector_queue_service_level_met_total{Q}[1h]))"
+                        f" / sum(increase(connector_queue_service_level_calls_total{Q}[1h]))",
+                        thresholds=high_is_good(0.7, 0.8),
                     ),
                     stat_panel(
                         "Answered, last hour",
@@ -109,10 +109,38 @@ def page() -> Page:
                         thresholds=low_is_good(20, 60),
                     ),
                     Panel(
-                        "Members by state of their device",
-                        "All memberships of the chosen queues. `unavailable` is a phone that is not registered.",
+                        "Service level by queue",
+                        "Of half an hour, the share answered within the target; below the queue's own aim an alert comes.",
+                        "percentunit",
+                        (
+                            Query(
+                                f"sum by (queue) (increase(connector_queue_service_level_met_total{Q}[30m]))"
+                                f" / sum by (queue) (increase(connector_queue_service_level_calls_total{Q}[30m]))",
+                                "{{queue}}",
+                                may_be_empty=True,
+                            ),
+                        ),
+                        thresholds=high_is_good(0.7, 0.8),
+                        maximum=1,
+                    ),
+                    Panel(
+                        "Estimated wait",
+                        "For a caller who joins now: the method is on the page of figures.",
+                        "s",
+                        (
+                            Query(
+                                f"max by (queue) (connector_queue_estimated_wait_seconds{Q})",
+                                "{{queue}}",
+                                may_be_empty=True,
+                            ),
+                        ),
+                        thresholds=low_is_good(60, 180),
+                    ),
+                    Panel(
+                        "People by what they do",
+                        "Members of the chosen queues, a person once in each queue.",
                         "short",
-                        (Query(f"sum by (state) (connector_queue_members{Q})", "{{state}}"),),
+                        (Query(f"sum by (state) (connector_queue_agents{Q})", "{{state}}"),),
                         stacked=True,
                     ),
                     Panel(
@@ -133,6 +161,16 @@ def page() -> Page:
                         (
                             Query(f"sum by (queue) (connector_queue_callers_waiting{Q})", "Waiting"),
                             Query(f"max by (queue) (connector_queue_longest_wait_seconds{Q})", "Longest wait (s)"),
+                            Query(
+                                f"max by (queue) (connector_queue_service_level_ratio{Q}) * 100",
+                                "Service level today (%)",
+                                may_be_empty=True,
+                            ),
+                            Query(
+                                f"max by (queue) (connector_queue_answer_wait_mean_seconds{Q})",
+                                "ASA today (s)",
+                                may_be_empty=True,
+                            ),
                             Query(f"round(sum by (queue) (increase({_by_outcome('answered')}[1h])))", "Answered"),
                             Query(
                                 f"round(sum by (queue) (increase({_by_outcome('abandoned')}[1h])))",

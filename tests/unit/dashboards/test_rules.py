@@ -85,6 +85,19 @@ CASES = [
         {'connector_orphans_removed_total{pbx="main", kind="bridge"}': "1x60"},
     ),
     Case(
+        "QueueServiceLevel",
+        {
+            f"connector_queue_service_level_met_total{QUEUE}": "0+1x60",
+            f"connector_queue_service_level_calls_total{QUEUE}": "0+2x60",
+            f"connector_queue_service_level_target_ratio{QUEUE}": "0.8x60",
+        },
+        {
+            f"connector_queue_service_level_met_total{QUEUE}": "0+9x60",
+            f"connector_queue_service_level_calls_total{QUEUE}": "0+10x60",
+            f"connector_queue_service_level_target_ratio{QUEUE}": "0.8x60",
+        },
+    ),
+    Case(
         "QueueLongestWait",
         {f"connector_queue_longest_wait_seconds{QUEUE}": "0+30x60"},
         {f"connector_queue_longest_wait_seconds{QUEUE}": "200x60"},
