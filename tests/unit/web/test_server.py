@@ -84,7 +84,7 @@ async def test_metrics_come_in_the_form_that_the_scraper_asks_for(accept: str) -
         assert [(sample.name, sample.value) for sample in samples if sample.name == "seen_total"] == [("seen_total", 3)]
 
 
-@pytest.mark.parametrize("path", ["/", "/static/live.js", "/metrics", "/api/v1/state", "/nothing-here"])
+@pytest.mark.parametrize("path", ["/", "/static/wallboard.js", "/metrics", "/api/v1/state", "/nothing-here"])
 async def test_every_answer_forbids_foreign_scripts_and_framing(path: str) -> None:
     async with serving(Parts()) as (session, url), session.get(url + path) as answer:
         policy = answer.headers["Content-Security-Policy"]
