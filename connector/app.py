@@ -39,6 +39,7 @@ from connector.records import AgentInterval, CallRecord, Published
 from connector.store.database import BadUrl
 from connector.store.service import LiveView, Store
 from connector.streams.admission import Admission, stream_limit
+from connector.streams.assist import Assist
 from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
 from connector.streams.manager import StreamManager
@@ -131,6 +132,9 @@ class Connector:
         """For listening to calls that are not the connector's."""
         for name, taps in self.taps.items():
             self._bus.handle(f"taps-{name}", taps.on_event)
+            link = self._links[name]
+            assist = Assist(pbx=name, book=self.book, taps=taps, direction=link.direction, number=link.number_of)
+            self._bus.handle(f"assist-{name}", assist.on_event, Assist.takes)
         self._registry.register(
             LiveCollector(
                 links=list(self._links.values()),

@@ -27,12 +27,6 @@ class Mode(enum.StrEnum):
     """The bot is the other party: audio both ways, the call waits in Stasis()."""
     ASSIST = "assist"
     """The bot listens while an agent talks to the caller, from the agent's answer to the end."""
-    MONITOR = "monitor"
-    """A second bot listens to a call with a voicebot."""
-    CAMPAIGN = "campaign"
-    """The bot listens to an outbound call with the campaign's tag, from the answer to the end."""
-    ON_DEMAND = "on_demand"
-    """The bot listens from when it is asked to: by the API, a UserEvent or the dialplan."""
 
 
 class MatchSettings(Section):

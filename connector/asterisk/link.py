@@ -164,6 +164,11 @@ class PbxLink:
         track = self.state.legs.get(uniqueid)
         return None if track is None else track.leg.linkedid
 
+    def number_of(self, uniqueid: str) -> str:
+        """Of the caller on a channel that is up; empty if it is not known."""
+        track = self.state.legs.get(uniqueid)
+        return "" if track is None else track.leg.number
+
     def left_queue(self, uniqueid: str) -> tuple[str, int]:
         """The queue that a channel left last without having been answered, and its position there; or nothing."""
         track = self.state.legs.get(uniqueid)
