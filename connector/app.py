@@ -43,6 +43,7 @@ from connector.streams.assist import Assist
 from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
 from connector.streams.manager import StreamManager
+from connector.streams.recordings import Recordings
 from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
@@ -94,7 +95,7 @@ class Connector:
         """Set once the pages are served and the media worker is there; the PBXs may still be out of reach."""
         self._draining = asyncio.Event()
         self._bus: Bus[Published] = Bus()
-        self._engine = MediaEngine(
+        self.media = MediaEngine(
             bind_host=settings.media.bind_host,
             bind_port=settings.media.bind_port,
             workers=settings.media.worker_count,
@@ -118,7 +119,7 @@ class Connector:
         self.book = ProfileBook(settings.profile, self.store.profiles, clock=self._clock)
         """The profiles."""
         self._dialler = Dialler(
-            engine=self._engine,
+            engine=self.media,
             outgoing=settings.outgoing,
             secrets=Secrets(os.environ, settings.outgoing.secrets_directory),
             fetcher=Fetcher(max_answer_bytes=settings.outgoing.max_answer_bytes),
@@ -127,8 +128,10 @@ class Connector:
             random=self._random,
             count=self._counters.dialled,
         )
-        self._managers = {name: self._manager(name, pbx, self._links[name]) for name, pbx in settings.pbx.items()}
-        self.taps = {name: manager.taps for name, manager in self._managers.items()}
+        self.recordings = Recordings(settings.recording, settings.store.directory / "recordings", clock=self._clock)
+        self.media.on_recorded = self.recordings.on_recorded
+        self.managers = {name: self._manager(name, pbx, self._links[name]) for name, pbx in settings.pbx.items()}
+        self.taps = {name: manager.taps for name, manager in self.managers.items()}
         """For listening to calls that are not the connector's."""
         for name, taps in self.taps.items():
             self._bus.handle(f"taps-{name}", taps.on_event)
@@ -138,7 +141,7 @@ class Connector:
         self._registry.register(
             LiveCollector(
                 links=list(self._links.values()),
-                engine=self._engine,
+                engine=self.media,
                 streams=self._streams_by_profile,
                 limits=self._stream_limits,
                 clock=self._clock,
@@ -205,8 +208,8 @@ class Connector:
     async def _run(self, tasks: asyncio.TaskGroup) -> None:
         store = tasks.create_task(self.store.run(), name="history")
         log.info("history_kept", directory=str(self._settings.store.directory), database=self.store.database_name)
-        engine = tasks.create_task(self._engine.run(), name="media-engine")
-        await self._engine.ready.wait()
+        engine = tasks.create_task(self.media.run(), name="media-engine")
+        await self.media.ready.wait()
         web_started = asyncio.Event()
         web = tasks.create_task(self._web.run(web_started), name="web")
         await web_started.wait()
@@ -214,14 +217,13 @@ class Connector:
             tasks.create_task(self._hub.run(), name="push"),
             tasks.create_task(self._hooks.run(), name="webhooks"),
         ]
+        pushing.append(tasks.create_task(self.recordings.run(), name="recordings"))
         kept = tasks.create_task(self._learn_what_is_kept(), name="kept")
         keeping = tasks.create_task(self._keep_running(), name="agents-kept")
         accounts = tasks.create_task(self._accounts.run(self.store.writer.up), name="accounts")
-        managers = [
-            tasks.create_task(manager.run(), name=f"streams-{name}") for name, manager in self._managers.items()
-        ]
+        managers = [tasks.create_task(manager.run(), name=f"streams-{name}") for name, manager in self.managers.items()]
         links = [
-            tasks.create_task(link.run(self._managers[name]), name=f"link-{name}") for name, link in self._links.items()
+            tasks.create_task(link.run(self.managers[name]), name=f"link-{name}") for name, link in self._links.items()
         ]
         self.ready.set()
         try:
@@ -230,7 +232,7 @@ class Connector:
         finally:
             log.info("stopping", streams=self._running_calls())
             self._admission.draining = True
-            for manager in self._managers.values():
+            for manager in self.managers.values():
                 manager.stop()
             await asyncio.wait(managers, timeout=HAND_BACK_DEADLINE_S)
             for task in (*managers, *links, *pushing, kept, keeping, accounts, engine, web):
@@ -275,13 +277,13 @@ class Connector:
             log.warning("drain_limit_reached", streams=self._running_calls())
 
     def _running_calls(self) -> int:
-        return sum(len(manager.calls) for manager in self._managers.values())
+        return sum(len(manager.calls) for manager in self.managers.values())
 
     # -- what the pages show --------------------------------------------------------------------------------------
 
     def not_ready(self) -> list[str]:
         """What is missing, a sentence each."""
-        missing = [] if self._engine.ready.is_set() else ["the media worker is not running"]
+        missing = [] if self.media.ready.is_set() else ["the media worker is not running"]
         if self.draining:
             missing.append("the connector is stopping and takes no more calls")
         for link in self._links.values():
@@ -290,8 +292,7 @@ class Connector:
 
     def state(self) -> dict[str, Any]:
         """The live state as plain values; the shape is that of docs/schemas/state.json."""
-        streams = {name: manager.calls.values() for name, manager in self._managers.items()}
-        return live_state(self._clock(), self._links, streams, self._engine.stats)
+        return live_state(self._clock(), self._links, self.managers, self.media.stats)
 
     def states(self) -> Mapping[str, PbxState]:
         """The live state of each PBX, always the same objects."""
@@ -334,7 +335,7 @@ class Connector:
 
     def _streams_by_profile(self) -> Mapping[tuple[str, str], int]:
         counted = Counter({(pbx, profile): 0 for pbx in self._settings.pbx for profile in self.book.profiles})
-        for pbx, manager in self._managers.items():
+        for pbx, manager in self.managers.items():
             counted.update((pbx, call.call.profile) for call in manager.calls.values())
         return counted
 
@@ -382,7 +383,7 @@ class Connector:
             settings=self._settings,
             book=self.book,
             ari=link.ari,
-            engine=self._engine,
+            engine=self.media,
             dialler=self._dialler,
             admission=self._admission,
             view=link,
@@ -392,6 +393,7 @@ class Connector:
             monotonic=time.monotonic,
             clock=self._clock,
             publish=self._bus.publish,
+            recordings=self.recordings,
         )
 
     def _phones(self) -> PhonesApi:

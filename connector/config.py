@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from connector.audio.wire import WireName
 from connector.config_people import AgentSettings, QueueSettings
 from connector.config_profiles import OutgoingSettings as OutgoingSettings, ProfileSettings as ProfileSettings
+from connector.config_recording import RecordingSettings
 from connector.config_store import StoreSettings, checked_queue_log
 from connector.config_types import Port, Section, checked_line, checked_name, checked_url, checked_zone, ip_literal
 from connector.config_web import (
@@ -231,6 +232,7 @@ class Settings(Section):
     profile: dict[str, ProfileSettings] = Field(default={})
     """The bots by name, for example [profile.support_bot]."""
     outgoing: OutgoingSettings = OutgoingSettings()
+    recording: RecordingSettings = RecordingSettings()
     webhook: dict[str, WebhookSettings] = Field(default={})
     """Who is told what happens, by name, for example [webhook.crm]."""
     queue_default: QueueSettings = QueueSettings()

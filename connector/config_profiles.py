@@ -176,6 +176,8 @@ class ProfileSettings(Section):
     """How long a packet of the caller may wait for one that should have come before it. What comes in order never
     waits; 0: nothing does, and a packet that comes late is left out."""
     playout: PlayoutSettings = PlayoutSettings()
+    record: bool = False
+    """Whether calls with this bot are recorded, as `recording` says."""
     reconnect: ReconnectSettings = ReconnectSettings()
     handover: HandoverSettings = HandoverSettings()
 

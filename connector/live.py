@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,28 +10,29 @@ import msgspec
 from connector.asterisk.link import PbxLink
 from connector.events import Outcome
 from connector.media.engine import EngineStats
-from connector.streams.voicebot import VoicebotCall
+from connector.streams.manager import StreamManager
+from connector.streams.watch import quality_record
 
 
 def live_state(
-    at: float, links: Mapping[str, PbxLink], calls: Mapping[str, Iterable[VoicebotCall]], media: EngineStats
+    at: float, links: Mapping[str, PbxLink], managers: Mapping[str, StreamManager], media: EngineStats
 ) -> dict[str, Any]:
     """The shape is that of docs/schemas/state.json.
 
     Args:
         at: Seconds since the epoch.
         links: The PBXs by name.
-        calls: Calls with bots, by PBX.
+        managers: Who has the calls with bots, by PBX.
         media: Of the media workers.
     """
     return {
         "at": at,
-        "pbx": {name: _pbx(link, calls[name]) for name, link in links.items()},
+        "pbx": {name: _pbx(link, managers[name]) for name, link in links.items()},
         "media": {"tick_late_ms": media.tick_late_ms, "totals": media.counters},
     }
 
 
-def _pbx(link: PbxLink, calls: Iterable[VoicebotCall]) -> dict[str, Any]:
+def _pbx(link: PbxLink, manager: StreamManager) -> dict[str, Any]:
     state = link.state
     return {
         "links": {
@@ -62,7 +63,8 @@ def _pbx(link: PbxLink, calls: Iterable[VoicebotCall]) -> dict[str, Any]:
                 "call_id": call.call.channel_id,
                 "stream_id": call.call.stream_id,
                 "stats": msgspec.to_builtins(call.stats),
+                "quality": quality_record(call.quality, manager.watch.faults(call.call.stream_id)),
             }
-            for call in calls
+            for call in manager.calls.values()
         ],
     }

@@ -7,6 +7,7 @@ is the same whenever the same events are applied again, so keeping one twice cha
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import msgspec
 
@@ -130,6 +131,8 @@ class StreamRecord(Event, frozen=True, kw_only=True):
     started_at: float
     setup_s: float | None
     stats: dict[str, int]
+    quality: dict[str, Any] = msgspec.field(default_factory=dict)
+    """How it sounded, see docs/quality.md, with `faults`; empty where audio never began."""
 
     @property
     def key(self) -> str:

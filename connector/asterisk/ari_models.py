@@ -112,6 +112,15 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     value: str
 
 
+class RTPstat(msgspec.Struct, frozen=True, kw_only=True):
+    """What Asterisk counted of a channel's RTP: `rx` is what came from the phone, `tx` what went to it."""
+
+    rxcount: int
+    txcount: int
+    rxploss: int = 0
+    txploss: int = 0
+
+
 # -- events ---------------------------------------------------------------------------------------------------
 
 

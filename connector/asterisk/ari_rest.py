@@ -8,7 +8,16 @@ from urllib.parse import quote
 
 from connector.asterisk.ari_errors import AriBadAnswer, AriUnsafeSubscription
 from connector.asterisk.ari_http import AriHttp
-from connector.asterisk.ari_models import Application, AsteriskInfo, Bridge, Channel, Endpoint, Module, Variable
+from connector.asterisk.ari_models import (
+    Application,
+    AsteriskInfo,
+    Bridge,
+    Channel,
+    Endpoint,
+    Module,
+    RTPstat,
+    Variable,
+)
 
 SAFE_SOURCES = ("channel:", "bridge:", "endpoint:")
 
@@ -290,6 +299,14 @@ class AriRest(AriHttp):
         """
         path = f"/endpoints/{_part(technology)}/{_part(resource)}/sendMessage"
         await self._request("PUT", path, None, {"from": sender, "body": text})
+
+    async def rtp_statistics(self, channel_id: str) -> RTPstat:
+        """What Asterisk counted of the RTP of a channel that has it: phones and trunks, not ExternalMedia.
+
+        Raises:
+            AriNotFound: There is no such channel, or it has no RTP that Asterisk counts.
+        """
+        return await self._get(_channel(channel_id, "/rtp_statistics"), RTPstat)
 
     # -- bridges ----------------------------------------------------------------------------------------------
 

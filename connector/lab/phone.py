@@ -33,6 +33,7 @@ class Phone(UserAgent):
         on_invite: What becomes of incoming calls; may be changed at any time.
         source: What its calls send.
         display_name: Its caller id's name; may be changed at any time.
+        muted: Sends no packet in calls that begin; may be changed at any time.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Phone(UserAgent):
         self.on_invite: OnInvite = on_invite or Answer()
         self.source = source
         self.display_name = ""
+        self.muted = False
         self.calls: dict[str, Call] = {}
         self._on_answered = on_answered
         self._new_call = asyncio.Event()
@@ -385,6 +387,8 @@ class Phone(UserAgent):
         if address is not None:
             call.remote_direction = sip.direction(body)
             call.rtp.start(address)
+            if self.muted:
+                call.rtp.remote = None
 
     # -- small things ---------------------------------------------------------------------------------------------
 

@@ -127,10 +127,14 @@ class BotStream:
         """Sends a message."""
         await self._connection.send(json.dumps({"event": event, "streamSid": self.start["streamSid"], **fields}))
 
+    async def play_bytes(self, payload: bytes) -> None:
+        """Sends audio as it is."""
+        await self.say("media", media={"payload": base64.b64encode(payload).decode()})
+
     async def play(self, hz: float, seconds: float, *, dbfs: float = -10.0) -> None:
         """Sends a tone at once, much faster than it is to be played."""
         samples = sine(hz, round(seconds * RATE_HZ), rate_hz=RATE_HZ, dbfs=dbfs)
-        await self.say("media", media={"payload": base64.b64encode(g711.ulaw_encode(samples).tobytes()).decode()})
+        await self.play_bytes(g711.ulaw_encode(samples).tobytes())
 
     async def mark(self, name: str) -> None:
         """Asks to be told when all that was sent has been played."""

@@ -26,6 +26,7 @@ from connector.media.mmsg import ADDRESS_BYTES, Batch, pack_address, source_colu
 from connector.media.pacing import PacingClock
 from connector.media.rtp import HEADER_BYTES, MAX_DATAGRAM_BYTES, RtpReject, parse
 from connector.media.side import Side
+from connector.media.strangers import Strangers
 from connector.media.stream import Stream
 from connector.media.ticker import Ticker
 from connector.media.timeline import Frame
@@ -38,10 +39,6 @@ BATCH = 256
 """Datagrams a system call."""
 BATCHES_PER_TURN = 4
 FIRST_CAPACITY = 64
-DRAIN_S = 5.0
-"""How long packets of a closed stream are taken for its last ones."""
-MAX_STRANGERS = 64
-"""Unknown senders that are logged, each once."""
 
 _PACKET_BYTES = HEADER_BYTES + FRAME_BYTES
 _NEVER = np.iinfo(np.int64).max
@@ -87,8 +84,7 @@ class AudioLoop:
         self._source_columns = source_columns(rtp.family)
         self._rows: dict[bytes, int] = {}  # by source
         self._sources: dict[int, bytes] = {}  # by row
-        self._draining: dict[bytes, float] = {}
-        self._strangers: set[bytes] = set()
+        self.strangers = Strangers(rtp.family)
         self._streams: list[Leg | None] = [None] * FIRST_CAPACITY
         self._free = list(range(FIRST_CAPACITY - 1, -1, -1))
         self._timelines = TimelineRows(FIRST_CAPACITY)
@@ -99,6 +95,7 @@ class AudioLoop:
         """The RTP header that is sent next."""
         self._sent: Rows = np.zeros(FIRST_CAPACITY, np.int64)
         self._addresses: NDArray[np.uint8] = np.zeros((FIRST_CAPACITY, ADDRESS_BYTES), np.uint8)
+        self._watched: NDArray[np.bool_] = np.zeros(FIRST_CAPACITY, np.bool_)  # the stream sees what goes to the bot
         self._lines: NDArray[np.int32] = np.full(FIRST_CAPACITY, -1, np.int32)
         self._in_phase = [0] * PHASES
         self._carried: dict[int, tuple[Carrier, Numbering]] = {}  # by row, those that RTP does not carry
@@ -147,7 +144,7 @@ class AudioLoop:
             assert other is not None
             self.detach(other)
         self.detach(stream)
-        self._draining.pop(key, None)
+        self.strangers.no_more(key)
         row = self._open_row(stream)
         self._rows[key] = row
         self._sources[row] = key
@@ -169,7 +166,7 @@ class AudioLoop:
         self._said.open(row, stream.bot_says, stream.wire.said)
         stream.row = row
         self._streams[row] = stream
-        self._lines[row] = stream.line
+        self._lines[row], self._watched[row] = stream.line, stream.gauge.watches
         self._timelines.open(row, stream.attach(time.monotonic()))
         self._sent[row] = 0
         phase = self._in_phase.index(min(self._in_phase))
@@ -195,7 +192,7 @@ class AudioLoop:
         else:
             key = self._sources.pop(row)
             del self._rows[key]
-            self._draining[key] = time.monotonic() + DRAIN_S
+            self.strangers.drain(key, time.monotonic())
         self._in_phase[int(self._due[row]) % PHASES] -= 1
         self._due[row] = _NEVER
         self._free.append(row)
@@ -206,6 +203,8 @@ class AudioLoop:
         if row is None:
             return
         self._timelines.sync(row)
+        stream.gauge.jitter_s = self._timelines.jitter_s(row)
+        self._watched[row] = True  # it says whether it wants more than one frame
         stream.packets_out += int(self._sent[row])
         self._sent[row] = 0
         if row in self._carried:
@@ -214,8 +213,8 @@ class AudioLoop:
         stream.rtp.state = first & 0xFFFF, timestamp, ssrc, bool(first >> 23 & 1)
 
     def forget(self, now_s: float) -> None:
-        """Drops what has drained long enough."""
-        self._draining = {key: until for key, until in self._draining.items() if until > now_s}
+        """Drops what has drained long enough, and counts anew who else sends. Once a second."""
+        self.strangers.second(now_s)
 
     def _take_row(self) -> int:
         if not self._free:
@@ -224,7 +223,7 @@ class AudioLoop:
             self._streams += [None] * have
             for rows in (self._timelines, self._heard, self._said):
                 rows.grow(2 * have)
-            for name in ("_due", "_words", "_sent", "_addresses", "_lines", "_apart"):
+            for name in ("_due", "_words", "_sent", "_addresses", "_lines", "_apart", "_watched"):
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate((old, np.zeros_like(old))))
             self._due[have:] = _NEVER
@@ -289,7 +288,7 @@ class AudioLoop:
         packet = parse(self._in.data[place, : self._in.sizes[place]].tobytes(), payload_type=stream.wire.heard_type)
         if isinstance(packet, RtpReject):
             self._totals.add(counters.rtp_rejected(packet))
-            stream.rejected_rtp(packet)
+            stream.rejected_rtp(packet, int(self._in.data[place, 1]) & 0x7F)
             return
         try:
             self._hear_each(row, self._timelines.receive_one(row, packet, now_s))
@@ -325,6 +324,11 @@ class AudioLoop:
     def _write(self, rows: Rows, frames: list[bytes], stamps: Rows) -> None:
         """Frames in the formats of the rows' bots, at most BATCH."""
         streams = self._streams
+        watched = self._watched[rows]
+        if watched.any():
+            for place in np.flatnonzero(watched).tolist():
+                watching = streams[rows[place]]
+                self._watched[rows[place]] = watching is not None and watching.gauge.see(frames[place])
         places: Iterable[int] = range(len(frames))
         if self._fast is not None:
             places = self._fast.send(self._lines[rows], stamps, frames)
@@ -337,12 +341,11 @@ class AudioLoop:
                     self._defect(stream, defect)
 
     def _from_stranger(self, key: bytes) -> None:
-        if key in self._draining:
+        if self.strangers.drains(key):
             self._totals.add(counters.RTP_DRAINED)
             return
         self._totals.add(counters.rtp_rejected(RtpReject.UNKNOWN_SOURCE))
-        if key not in self._strangers and len(self._strangers) < MAX_STRANGERS:
-            self._strangers.add(key)
+        if self.strangers.hear(key):
             log.warning("rtp_from_unknown_source", source=source_text(self._rtp.family, key), streams=len(self._rows))
 
     # -- to the callers ----------------------------------------------------------------------------------------

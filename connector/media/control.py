@@ -14,6 +14,8 @@ import msgspec
 
 from connector.dialects.base import StopReason, Track
 from connector.dialects.commands import Command, Notice
+from connector.media.quality import Quality
+from connector.media.recorder import Recorded, RecordTo
 from connector.media.voice import VoiceOptions
 from connector.net.reach import ANYWHERE, Reach
 
@@ -127,6 +129,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         prebuffer_ms: How long the first audio after silence waits, to ride out the bot's jitter.
         max_message_bytes: Longer messages of the bot are refused and counted.
         reach: Where the connection may go.
+        record: Where the stream is recorded; None: it is not.
         audio: How audio goes between Asterisk and us, a name of `connector.audio.wire`.
         reorder_max_ms: How long a packet of the caller may wait for one before it.
         drop_oldest: What gives way when too much audio of the bot waits.
@@ -148,6 +151,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     dialect_options: dict[str, Any] = {}
     tracks: tuple[Track, ...] = (Track.CALLER,)
     two_way: bool = True
+    record: RecordTo | None = None
     reach: Reach = ANYWHERE
     reorder_max_ms: int = 0
     drop_oldest: bool = False
@@ -177,6 +181,13 @@ class Notify(msgspec.Struct, frozen=True, tag="notify"):
     notice: Notice
 
 
+class PauseRecording(msgspec.Struct, frozen=True, tag="pause_recording"):
+    """Leave what is said out of the recording, or no longer; nothing where there is none."""
+
+    stream_id: str
+    paused: bool
+
+
 class CloseStream(msgspec.Struct, frozen=True, tag="close"):
     """Say goodbye to the bot and forget the stream. Answered by StreamEnded with this cause."""
 
@@ -184,7 +195,7 @@ class CloseStream(msgspec.Struct, frozen=True, tag="close"):
     cause: EndCause
 
 
-ToWorker = OpenStream | AttachMedia | SendDtmf | Notify | CloseStream
+ToWorker = OpenStream | AttachMedia | SendDtmf | Notify | PauseRecording | CloseStream
 
 
 # -- worker -> control process ---------------------------------------------------------------------------------
@@ -251,12 +262,14 @@ class StreamEnded(msgspec.Struct, frozen=True, tag="ended"):
         cause: Why.
         detail: One sentence for the operator: status, close code, error.
         stats: What it carried.
+        quality: How it sounded; None where audio never began.
     """
 
     stream_id: str
     cause: EndCause
     detail: str
     stats: StreamStats
+    quality: Quality | None = None
 
 
 class WorkerStats(msgspec.Struct, frozen=True, tag="stats"):
@@ -275,7 +288,13 @@ class WorkerStats(msgspec.Struct, frozen=True, tag="stats"):
     streams: dict[str, StreamStats]
 
 
-FromWorker = WorkerReady | StreamOpened | BotCommand | StreamEnded | WorkerStats
+class StreamQualities(msgspec.Struct, frozen=True, tag="qualities"):
+    """How some of the streams sound, by id; each is told once a second."""
+
+    streams: dict[str, Quality]
+
+
+FromWorker = Recorded | StreamQualities | WorkerReady | StreamOpened | BotCommand | StreamEnded | WorkerStats
 
 _encoder = msgspec.json.Encoder()
 _to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)

@@ -39,7 +39,6 @@ class Fault(enum.StrEnum):
     """Packets came, then no more, and nobody holds the call."""
     NAT_CHANGED_PORT = "nat_changed_port"
     WRONG_PAYLOAD_TYPE = "wrong_payload_type"
-    ASTERISK_PORT_CLOSED = "asterisk_port_closed"
     CALLER_NOT_HEARD = "caller_not_heard"
     """One-way audio: what comes of the caller is silence."""
     BOT_NOT_HEARD = "bot_not_heard"
@@ -154,12 +153,6 @@ def _no_rtp(quality: Quality, known: Known) -> Diagnosis:
         )
     if quality.stranger:
         return _nat(quality)
-    if quality.unsent:
-        return Diagnosis(
-            Fault.ASTERISK_PORT_CLOSED,
-            f"no packet came, and {quality.unsent} of ours could not be sent",
-            "set rtp_host of the PBX to the address at which this machine reaches Asterisk's RTP",
-        )
     if known.caller_sends == 0:
         return Diagnosis(
             Fault.NO_RTP,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,15 +26,19 @@ from connector.media.control import (
     FromWorker,
     Notify,
     OpenStream,
+    PauseRecording,
     Remote,
     SendDtmf,
     StreamEnded,
     StreamOpened,
+    StreamQualities,
     StreamStats,
     ToWorker,
     WorkerStats,
     add_stats,
 )
+from connector.media.quality import Quality
+from connector.media.recorder import Recorded
 from connector.media.workerlink import BindFailed, WorkerLink
 
 __all__ = ["BindFailed", "EngineStats", "MediaEngine", "StreamFailed", "StreamHandle"]
@@ -97,6 +101,7 @@ class StreamHandle:
         stream_id: As in the request.
         ended: Resolves once, with the last message about the stream. Never an exception.
         stats: Counters, at most one second old; final once `ended` is done.
+        quality: How it sounds, at most one second old; None until audio flows.
         connect_ms: How long the bot took to accept.
         commands: What the bot asks for beyond audio, in order.
         rtp: Where the worker that has the stream takes RTP.
@@ -107,6 +112,7 @@ class StreamHandle:
         self.stream_id = request.stream_id
         self.ended: asyncio.Future[StreamEnded] = asyncio.get_running_loop().create_future()
         self.stats = StreamStats()
+        self.quality: Quality | None = None
         self.connect_ms = 0.0
         self.commands: asyncio.Queue[Command] = asyncio.Queue(MAX_COMMANDS)
         self.rtp = link.rtp
@@ -117,6 +123,7 @@ class StreamHandle:
         self._opened: asyncio.Future[StreamOpened] = asyncio.get_running_loop().create_future()
         self._past = StreamStats()  # in workers that have ended
         self._reopened = 0
+        self._closing: EndCause | None = None
         self._lost_at_s: float | None = None
         self._giving_up: asyncio.TimerHandle | None = None
 
@@ -143,8 +150,13 @@ class StreamHandle:
         """Tells the bot of something, if its dialect has a word for it."""
         self._send(Notify(self.stream_id, notice))
 
+    def pause_recording(self, paused: bool) -> None:
+        """Leaves what is said out of the recording, a card number for instance; silence stands in its place."""
+        self._send(PauseRecording(self.stream_id, paused))
+
     def close(self, cause: EndCause) -> None:
         """Asks for the end; `ended` tells when it has come. Audio stops at once."""
+        self._closing = cause
         if self._lost_at_s is not None:  # nobody is there to ask
             self._end(StreamEnded(self.stream_id, cause, "while its media worker was down", StreamStats()))
         self._send(CloseStream(self.stream_id, cause))
@@ -161,11 +173,15 @@ class StreamHandle:
             self._giving_up.cancel()
         if not self.ended.done():
             self._count(message.stats)
+            self.quality = message.quality or self.quality
             self._engine._forget(self)
             self.ended.set_result(msgspec.structs.replace(message, stats=self.stats))
 
     def _lose(self) -> None:
-        """The worker died: the stream waits for the next one, for a while."""
+        """The worker died: the stream waits for the next one, for a while, unless it was about to end."""
+        if self._closing is not None:
+            self._end(StreamEnded(self.stream_id, self._closing, "as its media worker ended", StreamStats()))
+            return
         loop = asyncio.get_running_loop()
         self._past, self._lost_at_s = self.stats, loop.time()
         self._giving_up = loop.call_later(REOPEN_WITHIN_S, self._end, self._lost())
@@ -214,6 +230,7 @@ class MediaEngine:
 
     Attributes:
         ready: Set while a worker can take streams.
+        on_recorded: Told of each recording that a worker has closed.
     """
 
     def __init__(
@@ -232,6 +249,7 @@ class MediaEngine:
         command: Sequence[str] = (sys.executable, "-m", "connector.media.worker"),
     ) -> None:
         self.ready = asyncio.Event()
+        self.on_recorded: Callable[[Recorded], None] = lambda message: None
         self._stats = EngineStats()
         self._commands_dropped = 0
         self._limit = max_streams_per_worker
@@ -358,6 +376,12 @@ class MediaEngine:
             for stream_id, stats in message.streams.items():
                 if (handle := self._handles.get(stream_id)) is not None:
                     handle._count(stats)
+        elif isinstance(message, Recorded):
+            self.on_recorded(message)
+        elif isinstance(message, StreamQualities):
+            for stream_id, quality in message.streams.items():
+                if (handle := self._handles.get(stream_id)) is not None:
+                    handle.quality = quality
         elif isinstance(message, StreamOpened | BotCommand | StreamEnded):
             handle = self._handles.get(message.stream_id)
             if handle is None:

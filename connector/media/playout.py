@@ -88,6 +88,11 @@ class Playout:
         return self._played // self._bytes_per_ms
 
     @property
+    def offered_ms(self) -> int:
+        """All audio that came, dropped or not, in whole milliseconds."""
+        return (self._accepted + self.dropped_bytes) // self._bytes_per_ms
+
+    @property
     def queued_ms(self) -> int:
         """Audio that waits, in whole milliseconds."""
         return self.queued_bytes // self._bytes_per_ms

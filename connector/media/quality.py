@@ -26,7 +26,7 @@ REGULAR = 0.25
 FRAME_MS = 20
 
 
-class Sound(msgspec.Struct):
+class Sound(msgspec.Struct, omit_defaults=True):
     """What one direction sounds like, since the stream began. Levels are of mean power against full scale, in dBFS."""
 
     looked_ms: int = 0
@@ -46,7 +46,7 @@ class Sound(msgspec.Struct):
     """It ends at a quarter of the rate as at a wall: it had half the rate before."""
 
 
-class Quality(msgspec.Struct):
+class Quality(msgspec.Struct, omit_defaults=True):
     """One stream as it is now; a message of the worker. Counters of packets are in `StreamStats`.
 
     Attributes:
@@ -55,7 +55,7 @@ class Quality(msgspec.Struct):
         jitter_ms: Interarrival jitter (RFC 3550 section 6.4.1), to the 2 ms of the audio loop.
         jitter_max_ms: The largest it was.
         loss_percent: Of the caller's packets.
-        concealed_ms: Silence given to the bot for packets that were lost.
+        concealed_ms: Silence given to the bot in the place of packets that were lost.
         in_delay_ms: Mouth to bot, added here: how far the bot's clock is behind ours.
         out_delay_ms: Bot to mouth, added here: the least that waited to be played within the last second, while the
             bot spoke.
@@ -69,7 +69,6 @@ class Quality(msgspec.Struct):
         bot_backlog_ms: What waits to be played.
         wrong_type: Packets with another payload type than was agreed, and which it was last.
         stranger: Who sends audio that belongs to no stream, `host:port`; empty if nobody does.
-        unsent: Packets that the system could not send.
     """
 
     age_s: float = 0.0
@@ -91,7 +90,6 @@ class Quality(msgspec.Struct):
     wrong_type: int = 0
     wrong_type_last: int = -1
     stranger: str = ""
-    unsent: int = 0
 
 
 class SoundMeter:

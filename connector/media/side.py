@@ -10,6 +10,8 @@ from connector.audio.wire import Wire
 from connector.dialects.base import Track
 from connector.media.control import EndCause, StreamStats
 from connector.media.frames import FRAME_BYTES
+from connector.media.gauge import Gauge
+from connector.media.playout import Playout
 from connector.media.rtp import RtpReject, RtpSender
 from connector.media.timeline import Timeline
 
@@ -29,7 +31,7 @@ class Owner(Protocol):
         """Takes a frame for the bot."""
         ...
 
-    def rejected_rtp(self, cause: RtpReject) -> None:
+    def rejected_rtp(self, cause: RtpReject, payload_type: int = -1) -> None:
         """Takes the cause of a datagram that is not used."""
         ...
 
@@ -59,6 +61,8 @@ class Side:
         self.row: int | None = None
         self.packets_out = 0
         self.rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
+        self.gauge = Gauge(self.bot_hears, self.bot_says, StreamStats(), Playout(max_ms=20, prebuffer_ms=0))
+        """Of no use but to the audio loop: the first track tells how a stream sounds."""
         self._stream = stream
         self._timeline: Timeline | None = None
 
@@ -77,9 +81,9 @@ class Side:
         """Nothing is said."""
         return None
 
-    def rejected_rtp(self, cause: RtpReject) -> None:
+    def rejected_rtp(self, cause: RtpReject, payload_type: int = -1) -> None:
         """A datagram that is not used."""
-        self._stream.rejected_rtp(cause)
+        self._stream.rejected_rtp(cause, payload_type)
 
     def close(self, cause: EndCause) -> None:
         """Ends the stream that it belongs to."""

@@ -47,10 +47,11 @@ from connector.media.control import (
 from connector.media.counters import Counters
 from connector.media.dial import DialFailed, dial_unless
 from connector.media.fastpath import FastPath
+from connector.media.gauge import Gauge
 from connector.media.outbox import Outbox
 from connector.media.playout import AfterAudio, playout_for
 from connector.media.rtp import RtpReject, RtpSender
-from connector.media.side import Side, add_counts
+from connector.media.side import Side
 from connector.media.timeline import Timeline
 
 _UNPACKED = AudioFormat(Encoding.L16, DECODED_HZ)
@@ -122,6 +123,7 @@ class Stream:
         self._stats = StreamStats()
         self._track, *more = request.tracks
         self._sides = [Side(self, track) for track in more]
+        self.gauge = Gauge(self.bot_hears, self.bot_says, self._stats, self._playout)
         self._close: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
         self._detail = ""
         self._seen_rejects: set[str] = set()
@@ -133,6 +135,7 @@ class Stream:
         """The call is answered: the bot is told, and its clock starts. Gives the receive side of this stream."""
         if self._timeline is None:
             self._timeline = Timeline(now_s, self.wire, self._request.reorder_max_ms)
+            self.gauge.begin(now_s, self._timeline)
             self._greeted = True
             self._say(self._numbered().opened())
         return self._timeline
@@ -162,6 +165,7 @@ class Stream:
     def step(self) -> bytes | None:
         """A frame of the bot, for the caller; None when it says nothing."""
         frame, marks = self._playout.read()
+        frame = self.gauge.say(frame)
         if marks:
             self._pass_marks(marks)
         return frame
@@ -176,8 +180,9 @@ class Stream:
         if self._timeline is not None:
             self._say(self._numbered().notify(notice))
 
-    def rejected_rtp(self, cause: RtpReject) -> None:
+    def rejected_rtp(self, cause: RtpReject, payload_type: int = -1) -> None:
         """A datagram from the caller's address that is not used; the first of its cause is logged."""
+        self.gauge.rejected(cause, payload_type)
         self._log_once("rtp_rejected", cause, "")
 
     def close(self, cause: EndCause) -> None:
@@ -194,14 +199,10 @@ class Stream:
         """The counters as they stand; the audio loop's part as it was last synced."""
         stats = self._stats
         stats.packets_out = self.packets_out
-        stats.packets_in = stats.packets_lost = stats.packets_late = stats.silence_filled = 0
-        if self._timeline is not None:
-            add_counts(stats, self._timeline)
+        stats.send_dropped = self._outbox.dropped
+        self.gauge.count()
         for side in self._sides:
             side.add_to(stats)
-        stats.playout_dropped_bytes = self._playout.dropped_bytes
-        stats.underruns = self._playout.underruns
-        stats.send_dropped = self._outbox.dropped
         return stats
 
     # -- the bot -----------------------------------------------------------------------------------------------

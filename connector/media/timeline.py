@@ -190,6 +190,15 @@ class Timeline:
         self._ahead += FRAME_BYTES
         return self._fill(FRAME_BYTES)
 
+    @property
+    def heard_s(self) -> float:
+        """When the last packet came; before the first, when the clock started."""
+        return self._heard_s
+
+    def behind_ms(self, now_s: float) -> float:
+        """By how much the bot's clock is behind ours; negative when it is ahead."""
+        return self._behind(now_s) * 1000 / SAMPLE_RATE_HZ
+
     def _behind(self, now_s: float) -> int:
         """By how many samples the bot's clock is behind ours; negative when it is ahead."""
         return int((now_s - self._start_s) * SAMPLE_RATE_HZ) - self._samples

@@ -53,6 +53,7 @@ _VERSION_2 = 0x80000000
 """Of the first word of an RTP header: version 2, nothing else set, no marker."""
 _FIXED = 0xFFFF0000
 """Of that word, what does not change from packet to packet."""
+FRAME_S = FRAME_MS / 1000
 _NOTHING = 0
 """No header has it as its first word."""
 
@@ -73,6 +74,8 @@ class TimelineRows:
         """The RTP header that usually comes next, in words."""
         self._waits: Mask = np.zeros(capacity, np.bool_)
         """Packets wait for others: each step is for its timeline."""
+        self._jitter: NDArray[np.float64] = np.zeros(capacity)
+        """Interarrival jitter in s (RFC 3550 section 6.4.1), over packets that came in order."""
         self._whole: Mask = np.zeros(capacity, np.bool_)
         """No part of a frame waits."""
 
@@ -80,14 +83,19 @@ class TimelineRows:
         """Makes room for more rows; those there are stay."""
         more = capacity - len(self._timelines)
         self._timelines += [None] * more
-        for name in ("_start", "_heard", "_state", "_expected", "_whole", "_waits"):
+        for name in ("_start", "_heard", "_state", "_expected", "_jitter", "_whole", "_waits"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate((old, np.zeros((more, *old.shape[1:]), old.dtype))))
 
     def open(self, row: int, timeline: Timeline) -> None:
         """Puts a timeline into a row."""
         self._timelines[row] = timeline
+        self._jitter[row] = 0.0
         self._load(row, timeline)
+
+    def jitter_s(self, row: int) -> float:
+        """Interarrival jitter (RFC 3550 section 6.4.1)."""
+        return float(self._jitter[row])
 
     def close(self, row: int) -> None:
         """Brings the row's timeline up to date and takes it out."""
@@ -139,6 +147,9 @@ class TimelineRows:
         if state[:, _AHEAD].any():
             self._pay_back(rows, state, now_s)
         self._state[rows] = state
+        jitter = self._jitter[rows]
+        jitter += (np.abs(now_s - self._heard[rows] - FRAME_S) - jitter) / 16
+        self._jitter[rows] = jitter
         self._heard[rows] = now_s
         fixed = expected[:, 0] & _FIXED
         expected[:, 0] = (expected[:, 0] + 1) & 0xFFFF | fixed

@@ -29,6 +29,7 @@ from connector import logs
 from connector.audio.opus import OpusMissing
 from connector.config import LogSettings
 from connector.dialects.base import Track
+from connector.dialects.commands import Pause
 from connector.media import counters
 from connector.media.audioloop import AudioLoop, Leg
 from connector.media.carriers import Carriers
@@ -42,9 +43,11 @@ from connector.media.control import (
     FromWorker,
     Notify,
     OpenStream,
+    PauseRecording,
     Remote,
     SendDtmf,
     StreamEnded,
+    StreamQualities,
     StreamStats,
     WorkerReady,
     WorkerStats,
@@ -53,6 +56,8 @@ from connector.media.control import (
 )
 from connector.media.counters import Counters
 from connector.media.fastpath import FastPath, FastPathMissing
+from connector.media.quality import Quality
+from connector.media.recorder import Recorded, Recorder
 from connector.media.rtp import RtpReject
 from connector.media.stream import Stream
 
@@ -104,6 +109,7 @@ class Worker:
         self._audio = AudioLoop(rtp, self._counters, fast, self._failed)
         host, port = rtp.getsockname()[:2]
         self._carriers = Carriers(self._audio, host, port, self._tls, self._refused)
+        self._recorder = Recorder(self._recorded)
         self._reporting: asyncio.Task[None] | None = None
         self._reported = time.monotonic(), time.process_time()
 
@@ -129,6 +135,8 @@ class Worker:
             await asyncio.gather(self._reporting, return_exceptions=True)
         await self._carriers.close()
         self._audio.stop()
+        await asyncio.to_thread(self._recorder.stop)
+        await asyncio.sleep(0)  # what the recorder said last is passed on
         if self._fast is not None:
             self._fast.close()
         self._rtp.close()
@@ -155,6 +163,8 @@ class Worker:
                 stream.dtmf(digit)
             case Notify(_, notice):
                 stream.notify(notice)
+            case PauseRecording(_, paused):
+                stream.gauge.pause_recording(paused)
             case CloseStream(_, cause):
                 self._detach(stream)
                 stream.close(cause)
@@ -173,6 +183,10 @@ class Worker:
         except (ValueError, OpusMissing) as error:
             self._send(StreamEnded(request.stream_id, EndCause.BOT_REFUSED, str(error), StreamStats()))
             return
+        if request.record is not None:
+            stream.gauge.record(
+                self._recorder.start(request.stream_id, request.record, stream.bot_hears, stream.bot_says)
+            )
         self._streams[request.stream_id] = stream
         self._tasks[request.stream_id] = self._loop.create_task(self._live(stream))
 
@@ -189,17 +203,25 @@ class Worker:
             ended = StreamEnded(stream.stream_id, EndCause.WORKER_LOST, f"defect: {defect!r}", stream.stats())
         self._detach(stream)
         await self._carriers.release(stream)
-        ended = msgspec.structs.replace(ended, stats=stream.stats())
+        ended = msgspec.structs.replace(ended, stats=stream.stats(), quality=stream.gauge.look(time.monotonic()))
+        if stream.gauge.recording is not None:
+            stream.gauge.recording.close()
         del self._streams[stream.stream_id], self._tasks[stream.stream_id]
         self._counters.add_stream(ended.stats)
         self._counters.add(counters.streams_ended(ended.cause))
         self._send(ended)
+
+    def _recorded(self, message: Recorded) -> None:
+        """Called in the recorder's thread."""
+        self._loop.call_soon_threadsafe(self._send, message)
 
     def _opened(self, message: FromWorker) -> None:
         self._counters.add(counters.STREAMS_OPENED)
         self._send(message)
 
     def _command(self, message: BotCommand) -> None:
+        if isinstance(message.command, Pause) and (stream := self._streams.get(message.stream_id)) is not None:
+            stream.gauge.pause_recording(message.command.paused)
         if not self._send(message):
             self._counters.add(counters.BOT_COMMANDS_DROPPED)
 
@@ -243,10 +265,16 @@ class Worker:
             turns = len(streams) // REPORT_AT_ONCE + 1
             for turn in range(turns):
                 await asyncio.sleep(REPORT_EVERY_S / turns)
+                qualities: dict[str, Quality] = {}
                 for stream in streams[turn * REPORT_AT_ONCE : (turn + 1) * REPORT_AT_ONCE]:
                     for leg in stream.legs.values():
                         self._audio.sync(leg)
                     stream.stats()
+                    if (quality := stream.gauge.look(time.monotonic())) is not None:
+                        quality.stranger = self._audio.strangers.loudest
+                        qualities[stream.stream_id] = quality
+                if qualities and not self._send(StreamQualities(qualities)):
+                    self._counters.add(counters.STATS_SKIPPED)
             self._report()
 
     def _report(self) -> None:
@@ -289,10 +317,12 @@ async def serve(
     def send(message: FromWorker) -> bool:
         # What became of a stream is told once, and there are no more than streams; the rest must not fill the memory.
         waiting_bytes = writer.transport.get_write_buffer_size()
-        if isinstance(message, WorkerStats) and waiting_bytes > 0:
+        if isinstance(message, WorkerStats | StreamQualities) and waiting_bytes > 0:
             return False
         if isinstance(message, BotCommand) and waiting_bytes > MAX_WAITING_COMMANDS_BYTES:
             return False
+        if writer.transport.is_closing():
+            return False  # the control process is gone
         writer.write(encode(message))
         return True
 

@@ -220,6 +220,7 @@ def _stream_row(stream: StreamRecord) -> dict[str, Any]:
         "ended_at": stream.at,
         "setup_s": stream.setup_s,
         "stats": stream.stats,
+        "quality": stream.quality,
     }
 
 

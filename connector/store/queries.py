@@ -236,7 +236,8 @@ class History:
         wanted = _latest(schema.streams, "ended_at", since, until, {"pbx": pbx, "profile": profile}, before, limit)
         names = ("pbx", "stream_id", "uniqueid", "profile", "cause", "detail", "started_at", "setup_s", "stats")
         return [
-            StreamRecord(at=row["ended_at"], **{name: row[name] for name in names}) for row in await self._rows(wanted)
+            StreamRecord(at=row["ended_at"], quality=row["quality"] or {}, **{name: row[name] for name in names})
+            for row in await self._rows(wanted)
         ]
 
     async def audit(

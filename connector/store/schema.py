@@ -187,6 +187,7 @@ streams = Table(
     _seconds("ended_at"),
     Column("setup_s", Double),
     Column("stats", JSON, nullable=False),
+    Column("quality", JSON),
     Index("ix_streams_ended_at", "ended_at", "key"),
 )
 """One row a stream."""

@@ -22,6 +22,7 @@ from connector.config import PbxSettings, Settings
 from connector.config_profiles import Mode
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
+from connector.media.recorder import RecordingMissing, RecordTo
 from connector.records import CallHandedOver, StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
@@ -32,13 +33,18 @@ from connector.streams.handover import Place
 from connector.streams.leaving import hand_back
 from connector.streams.match import CallFacts, find_profile
 from connector.streams.parameters import split_arguments
+from connector.streams.recordings import Recordings
 from connector.streams.sweep import Leftovers, find_leftovers
+from connector.streams.tapcall import TapCall
 from connector.streams.taps import CallView, Taps
 from connector.streams.voicebot import VoicebotCall
+from connector.streams.watch import QualityWatch, Watched, quality_record
 from connector.telemetry.metrics import StreamCounters
 
 log = structlog.get_logger()
 
+LOOK_S = 1.0
+"""Between two looks at how a stream sounds; the workers tell it as often."""
 SWEEP_GRACE_S = 1.0
 """Between the two looks of a sweep: a call that is just being set up has its place by then."""
 
@@ -75,6 +81,7 @@ class StreamManager:
         monotonic: Callable[[], float],
         clock: Callable[[], float],
         publish: Callable[[StreamRecord | CallHandedOver], None],
+        recordings: Recordings,
     ) -> None:
         self.pbx = pbx
         self._settings = settings
@@ -90,8 +97,11 @@ class StreamManager:
         self._monotonic = monotonic
         self._clock = clock
         self._publish = publish
+        self._recordings = recordings
         self._arriving: dict[str, asyncio.Event] = {}
         """Callers whose profile is being found; set when they have left."""
+        self.watch = QualityWatch(pbx, ari, counters)
+        """Names what is wrong with the audio."""
         self.taps = Taps(
             pbx=pbx,
             settings=settings,
@@ -106,6 +116,7 @@ class StreamManager:
             monotonic=monotonic,
             clock=clock,
             publish=publish,
+            watch=self.watch,
         )
         """For listening to calls that are not the connector's."""
         self._by_caller: dict[str, VoicebotCall] = {}
@@ -127,9 +138,33 @@ class StreamManager:
         """Owns the calls until `stop`; then hands every one back to the dialplan and returns."""
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self.taps.run())
+            watching = self._tasks.create_task(self._watch())
             await self._stopping.wait()
             for call in self._by_media.values():
                 call.stop(EndCause.SHUTDOWN)
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        """Looks at how each stream sounds."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for call in list(self._by_media.values()):
+                await self.watch.look(self._watched(call))
+            for tap in list(self.taps.active.values()):
+                if isinstance(tap, TapCall):
+                    for watched in tap.watched(self._view.held(tap.order.channel_id)):
+                        await self.watch.look(watched)
+
+    def _watched(self, call: VoicebotCall) -> Watched:
+        return Watched(
+            stream_id=call.call.stream_id,
+            channel_id=call.call.channel_id,
+            profile=call.call.profile,
+            settings=call.profile,
+            quality=call.quality,
+            stats=call.stats,
+            held=self._view.held(call.call.channel_id),
+        )
 
     def stop(self) -> None:
         """Takes no more calls and hands the running ones back."""
@@ -233,6 +268,7 @@ class StreamManager:
             ari=self._ari,
             dialler=self._dialler,
             trusted=self._book.is_trusted(name),
+            record=self._recording(bot_call) if profiles[name].record else None,
             new_id=self._new_id,
             monotonic=self._monotonic,
         )
@@ -249,6 +285,16 @@ class StreamManager:
             queue=queue,
             position=position,
         )
+
+    def _recording(self, call: BotCall) -> RecordTo | None:
+        """Where the call is recorded; a folder that cannot be written to costs the recording, not the call."""
+        try:
+            return self._recordings.begin(
+                pbx=call.pbx, channel_id=call.channel_id, stream_id=call.stream_id, profile=call.profile
+            )
+        except (OSError, RecordingMissing) as error:
+            log.error("recording_impossible", pbx=self.pbx, call_id=call.call_id, error=str(error))
+            return None
 
     def _admit(self) -> Refusal | None:
         if self._stopping.is_set():
@@ -281,6 +327,7 @@ class StreamManager:
                 del self._by_media[call.media_channel_id]
                 if self._by_caller.get(bot_call.channel_id) is call:
                     del self._by_caller[bot_call.channel_id]
+            found = self.watch.end(self._watched(call))
             log.info("stream_ended", profile=bot_call.profile, cause=ending.cause.value, detail=ending.detail)
             self._counters.ended(self.pbx, bot_call.profile, ending.cause.value, ending.setup_s)
             self._tell_handover(bot_call, ending)
@@ -296,6 +343,7 @@ class StreamManager:
                     started_at=started_at,
                     setup_s=ending.setup_s,
                     stats={} if ending.stats is None else msgspec.to_builtins(ending.stats),
+                    quality=quality_record(call.quality, found),
                 )
             )
 

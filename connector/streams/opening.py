@@ -6,6 +6,7 @@ from connector.audio.wire import PLAIN
 from connector.config import MediaSettings, ProfileSettings
 from connector.dialects.base import Track
 from connector.media.control import OpenStream
+from connector.media.recorder import RecordTo
 from connector.media.voice import VoiceOptions
 
 
@@ -20,6 +21,7 @@ def open_message(
     tracks: tuple[Track, ...] = (Track.CALLER,),
     two_way: bool = True,
     audio: str = PLAIN.name,
+    record: RecordTo | None = None,
 ) -> OpenStream:
     """The request as the settings say; address, credentials and reach are put in by whoever dials."""
     return OpenStream(
@@ -47,4 +49,5 @@ def open_message(
             ambiance_db=profile.playout.ambiance_db,
             duck_db=profile.playout.duck_db,
         ),
+        record=record,
     )

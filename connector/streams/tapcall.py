@@ -23,6 +23,7 @@ from connector.media.engine import StreamFailed, StreamHandle
 from connector.streams.dialling import Dialler
 from connector.streams.opening import open_message
 from connector.streams.tap import Tap, TapFailed
+from connector.streams.watch import Watched
 
 log = structlog.get_logger()
 
@@ -115,6 +116,23 @@ class TapCall:
     def stats(self) -> tuple[StreamStats, ...]:
         """What each stream carried so far, at most a second old."""
         return tuple(handle.stats for handle in self._handles)
+
+    def watched(self, held: bool) -> list[Watched]:
+        """Its streams as they are looked at."""
+        return [
+            Watched(
+                stream_id=handle.stream_id,
+                channel_id=self.order.channel_id,
+                profile=self.order.profile,
+                settings=self._profile,
+                quality=handle.quality,
+                stats=handle.stats,
+                # A track has silence while the other side speaks, or is not there yet.
+                held=held or handle.stream_id != self.stream_ids[0],
+                bot_speaks=False,
+            )
+            for handle in self._handles
+        ]
 
     def stop(self, cause: EndCause = EndCause.STOPPED) -> None:
         """Ends it."""

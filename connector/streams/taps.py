@@ -21,6 +21,7 @@ from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
 from connector.streams.listening import TRACKS, Hear, Listening
 from connector.streams.tapcall import TapCall, TapEnding, TapOrder
+from connector.streams.watch import QualityWatch, quality_record
 from connector.telemetry.metrics import StreamCounters
 
 log = structlog.get_logger()
@@ -75,6 +76,7 @@ class Taps:
         monotonic: Callable[[], float],
         clock: Callable[[], float],
         publish: Callable[[StreamRecord], None],
+        watch: QualityWatch,
     ) -> None:
         self.pbx = pbx
         self._settings = settings
@@ -89,6 +91,7 @@ class Taps:
         self._monotonic = monotonic
         self._clock = clock
         self._publish = publish
+        self._watch = watch
         self._active: dict[str, TapCall | Listening] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
@@ -202,8 +205,13 @@ class Taps:
             self._keep(tap, ending)
 
     def _keep(self, tap: TapCall | Listening, ending: TapEnding) -> None:
-        stats = {ended.stream_id: msgspec.to_builtins(ended.stats) for ended in ending.streams}
+        ended = {each.stream_id: each for each in ending.streams}
+        looked_at = tap.watched(held=False) if isinstance(tap, TapCall) else []
+        watched = {each.stream_id: each for each in looked_at}
         for stream_id in tap.stream_ids:
+            last = ended.get(stream_id)
+            heard = watched.get(stream_id)
+            found = [] if heard is None else self._watch.end(heard)
             self._counters.ended(self.pbx, tap.order.profile, ending.cause.value, ending.setup_s)
             self._publish(
                 StreamRecord(
@@ -216,7 +224,8 @@ class Taps:
                     detail=ending.detail,
                     started_at=tap.started_at,
                     setup_s=ending.setup_s,
-                    stats=stats.get(stream_id, {}),
+                    stats={} if last is None else msgspec.to_builtins(last.stats),
+                    quality=quality_record(None if heard is None else heard.quality, found),
                 )
             )
 

@@ -20,6 +20,8 @@ from connector.config import MediaSettings, PbxSettings, ProfileSettings
 from connector.dialects.commands import Command, HangUp, Reconnected, SendDigits, Transfer, Transferred, TransferState
 from connector.media.control import Address, AudioSocketPeer, EndCause, OpenStream, StreamStats, WebSocketPeer
 from connector.media.engine import StreamFailed, StreamHandle
+from connector.media.quality import Quality
+from connector.media.recorder import RecordTo
 from connector.streams.botcall import BotCall, Ending, added
 from connector.streams.dialling import Dialler
 from connector.streams.facts import DIALLED_NUMBER, sip_headers
@@ -57,6 +59,7 @@ class VoicebotCall:
         ari: Ari,
         dialler: Dialler,
         trusted: bool,
+        record: RecordTo | None,
         new_id: Callable[[str], str],
         monotonic: Callable[[], float],
     ) -> None:
@@ -69,6 +72,7 @@ class VoicebotCall:
         self._ari = ari
         self._dialler = dialler
         self._trusted = trusted
+        self._record = record
         self._monotonic = monotonic
         self._stream: StreamHandle | None = None
         self._wire = WIRES[profile.audio or pbx.audio]
@@ -94,6 +98,11 @@ class VoicebotCall:
         """What the stream carried so far, at most a second old."""
         return added(self._past, self._stream.stats) if self._stream is not None else self._past
 
+    @property
+    def quality(self) -> Quality | None:
+        """How the stream sounds, at most a second old; None before audio."""
+        return self._stream.quality if self._stream is not None else None
+
     # -- events of the call's channels, in the order Asterisk sent them -----------------------------------------
 
     def on_hangup_requested(self) -> None:
@@ -116,6 +125,11 @@ class VoicebotCall:
         """The caller pressed a digit."""
         if self._stream is not None:
             self._stream.send_dtmf(digit)
+
+    def pause_recording(self, paused: bool) -> None:
+        """Leaves what is said out of the recording, or no longer."""
+        if self._stream is not None:
+            self._stream.pause_recording(paused)
 
     def stop(self, cause: EndCause) -> None:
         """Ends the stream and hands the call back to the dialplan."""
@@ -383,6 +397,7 @@ class VoicebotCall:
             stream_id=self.call.stream_id,
             pbx=self.call.pbx,
             call_id=self.call.call_id,
+            record=self._record,
             parameters=parameters,
             audio=self._wire.name,
         )

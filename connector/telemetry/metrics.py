@@ -34,6 +34,12 @@ SETUP_BUCKETS_S = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 """StasisStart to audio; 2 s is the promised bound."""
 
 
+MOS_BUCKETS = (1.5, 2.0, 2.6, 3.1, 3.6, 4.0, 4.3)
+"""Where users are dissatisfied, by G.107 annex B: 2.6 nearly all, 3.1 many, 3.6 some, 4.0 satisfied, 4.3 very."""
+JITTER_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+LOSS_BUCKETS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+
+
 class StreamCounters:
     """Counts the lives of streams."""
 
@@ -64,6 +70,33 @@ class StreamCounters:
             buckets=SETUP_BUCKETS_S,
             registry=registry,
         )
+        self._faults = Counter(
+            "connector_stream_faults",
+            "Streams in which a fault of the audio was named, each fault once.",
+            (*labels, "fault"),
+            registry=registry,
+        )
+        self._mos = Histogram(
+            "connector_stream_mos",
+            "Estimated listening quality of the caller's audio at the end of a stream, 1.0 to 4.4 (ITU-T G.107).",
+            labels,
+            buckets=MOS_BUCKETS,
+            registry=registry,
+        )
+        self._jitter = Histogram(
+            "connector_stream_jitter_seconds",
+            "Interarrival jitter of the caller's packets at the end of a stream (RFC 3550).",
+            labels,
+            buckets=JITTER_BUCKETS_S,
+            registry=registry,
+        )
+        self._loss = Histogram(
+            "connector_stream_loss_ratio",
+            "Packets of the caller that never came, of those expected, over a stream.",
+            labels,
+            buckets=LOSS_BUCKETS,
+            registry=registry,
+        )
         self._swept = Counter(
             "connector_orphans_removed",
             "Channels, bridges and callers that a dead process or a lost connection left.",
@@ -84,6 +117,17 @@ class StreamCounters:
     def dialled(self, profile: str, outcome: str) -> None:
         """An attempt to reach a bot is over."""
         self._dialled.labels(profile, outcome).inc()
+
+    def fault(self, pbx: str, profile: str, fault: str) -> None:
+        """A fault of the audio was named in a stream for the first time."""
+        self._faults.labels(pbx, profile, fault).inc()
+
+    def heard(self, pbx: str, profile: str, *, mos: float, jitter_s: float, loss: float) -> None:
+        """How a stream sounded; `mos` is 0 where nothing came."""
+        if mos:
+            self._mos.labels(pbx, profile).observe(mos)
+            self._jitter.labels(pbx, profile).observe(jitter_s)
+            self._loss.labels(pbx, profile).observe(loss)
 
     def swept(self, pbx: str, kind: str) -> None:
         """Something left behind was removed."""

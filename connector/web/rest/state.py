@@ -39,6 +39,8 @@ class StateStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     call_id: str
     stream_id: str
     stats: StreamStats
+    quality: dict[str, Any]
+    """How it sounds, and which faults were named, as docs/quality.md says; empty before audio."""
 
 
 class StatePbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

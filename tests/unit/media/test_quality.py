@@ -44,7 +44,6 @@ SILENT = Sound(looked_ms=2000, silence_share=1.0)
         (Fault.NO_RTP, quality(), NOTHING_CAME, Known(caller_sends=500)),
         (Fault.NAT_CHANGED_PORT, quality(stranger="192.0.2.1:40000"), NOTHING_CAME, KNOWN),
         (Fault.WRONG_PAYLOAD_TYPE, quality(wrong_type=99, wrong_type_last=8), NOTHING_CAME, KNOWN),
-        (Fault.ASTERISK_PORT_CLOSED, quality(unsent=12), NOTHING_CAME, KNOWN),
         (Fault.RTP_STOPPED, quality(since_packet_s=20.0), FINE, KNOWN),
         (Fault.NAT_CHANGED_PORT, quality(since_packet_s=20.0, stranger="192.0.2.1:40000"), FINE, KNOWN),
         (Fault.LOSS, quality(loss_percent=5.0), FINE, KNOWN),

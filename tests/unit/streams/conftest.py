@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from connector.asterisk.ari_models import (
     ChannelDtmfReceived,
     ChannelHangupRequest,
     DialplanCEP,
+    RTPstat,
     StasisEnd,
     StasisStart,
 )
@@ -31,6 +33,7 @@ from connector.dialects.base import Track
 from connector.dialects.commands import Command, Notice
 from connector.media.control import Address, EndCause, OpenStream, StreamEnded, StreamStats
 from connector.media.engine import MediaEngine, StreamFailed
+from connector.media.quality import Quality
 from connector.net.credentials import Secrets
 from connector.net.fetch import Fetcher
 from connector.records import StreamRecord
@@ -38,6 +41,7 @@ from connector.streams.admission import Admission
 from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
 from connector.streams.manager import StreamManager
+from connector.streams.recordings import Recordings
 from connector.streams.taps import Taps
 from connector.telemetry.metrics import StreamCounters
 
@@ -78,6 +82,8 @@ class FakeAri:
         self.fails: set[str] = set()
         self.snooped: dict[str, tuple[str, str]] = {}
         """Snoop channels: what they listen to, and to which side."""
+        self.phone_sends = 0
+        """Packets that Asterisk has of every phone."""
         self.talks: dict[str, list[str]] = {}
         """Bridges of calls that are not ours, with their channels."""
         self.on_media: Callable[[str], None] = lambda channel_id: None
@@ -133,6 +139,10 @@ class FakeAri:
 
     async def answer(self, channel_id: str) -> None:
         await self._step("answer", channel_id)
+
+    async def rtp_statistics(self, channel_id: str) -> RTPstat:
+        await self._step("rtp_statistics", channel_id)
+        return RTPstat(rxcount=self.phone_sends, txcount=0)
 
     async def create_bridge(self, bridge_id: str, *, name: str) -> None:
         await self._step("create_bridge")
@@ -197,6 +207,8 @@ class FakeHandle:
         self.request = request
         self.ended: asyncio.Future[StreamEnded] = asyncio.get_running_loop().create_future()
         self.stats = StreamStats()
+        self.stream_id = request.stream_id
+        self.quality: Quality | None = None
         self.attached: Address | None = None
         self.heard_tracks: list[Track | None] = []
         self.rtp = Address("127.0.0.1", 32_000)
@@ -344,7 +356,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     settings = Settings.model_validate(
         {
             "pbx": {"main": {"ami": {"secret": "s"}, "ari": {"password": "p"}}},
@@ -383,7 +395,8 @@ async def scene() -> AsyncIterator[Scene]:
         random=Random(1),
         count=lambda profile, outcome: None,
     )
-    manager = StreamManager(**shared, is_ours=lambda item: item.startswith("connector-node1-"))
+    recordings = Recordings(settings.recording, tmp_path, clock=lambda: 1_000_000.0)
+    manager = StreamManager(**shared, recordings=recordings, is_ours=lambda item: item.startswith("connector-node1-"))
     made = Scene(manager, ari, engine, admission, view, registry, manager.taps, published)
     # As on a healthy Asterisk: the channel's StasisStart follows the answer.
     ari.on_media = lambda channel_id: _soon(made.media_starts, channel_id)

@@ -77,6 +77,8 @@ def filled(recordings: Iterable[str] = RECORDINGS, *, agents: bool = False) -> C
     counters.ended("main", "echo", "caller_hung_up", 0.1)
     counters.dialled("bot", "opened")
     counters.swept("main", "bridge")
+    counters.fault("main", "echo", "no_rtp")
+    counters.heard("main", "echo", mos=4.2, jitter_s=0.001, loss=0.0)
     writer = connector.store.writer.stats
     writer.written["calls"] += 1
     writer.dropped["spool_full"] += 1
