@@ -81,14 +81,15 @@ class Ours:
 
     Args:
         hook_port: Where a webhook goes that wants all events; 0 for none.
+        store: Further settings of history.
     """
 
-    def __init__(self, hook_port: int = 0) -> None:
+    def __init__(self, hook_port: int = 0, **store: Any) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="bench-events-")
         hook = {"url": f"http://127.0.0.1:{hook_port}/hook", "secret": "0123456789abcdef", "allow_private": True}
         settings = {
             "pbx": {"main": {"ami": {"secret": "none"}, "ari": {"password": "none"}}},
-            "store": {"directory": self._folder.name},
+            "store": {"directory": self._folder.name, **store},
             "webhook_outbox": f"{self._folder.name}/outbox.sqlite",
             **({"webhook": {"all": hook}} if hook_port else {}),
         }
@@ -340,7 +341,7 @@ async def viewers(seconds: float) -> dict[str, Any]:
             assert child.stdin is not None
             assert child.stdout is not None
             await child.stdout.readline()  # all are connected
-            sent, used_s = await _feed_steadily(ours, seconds)
+            sent, used_s = await feed_steadily(ours, seconds, VIEWER_EVENTS_PER_S, LARGE.queues)
             await asyncio.sleep(0.5)
             child.stdin.close()
             seen = json.loads(await child.stdout.read())
@@ -365,10 +366,10 @@ async def viewers(seconds: float) -> dict[str, Any]:
     }
 
 
-async def _feed_steadily(ours: Ours, seconds: float) -> tuple[int, float]:
-    """`VIEWER_EVENTS_PER_S` events a second, each with the time at which it is fed; how many, and the CPU."""
-    messages = live_events(int(VIEWER_EVENTS_PER_S * seconds), LARGE.queues).split(b"\r\n\r\n")[:-1]
-    each = VIEWER_EVENTS_PER_S // 100
+async def feed_steadily(ours: Ours, seconds: float, events_per_s: int, queues: int) -> tuple[int, float]:
+    """So many events a second, each with the time at which it is fed; how many, and the CPU."""
+    messages = live_events(int(events_per_s * seconds), queues).split(b"\r\n\r\n")[:-1]
+    each = events_per_s // 100
     used, started = time.process_time(), time.monotonic()
     for number, start in enumerate(range(0, len(messages), each)):
         await asyncio.sleep(max(0.0, started + number / 100 - time.monotonic()))

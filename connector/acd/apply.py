@@ -26,7 +26,7 @@ from connector.acd.lines import (
     trunks_snapshot,
 )
 from connector.acd.model import Link, PbxState, Stay
-from connector.acd.resync import queues_snapshot
+from connector.acd.resync import queues_snapshot, same_pause
 from connector.acd.stays import decide, explain, leave, refuse
 from connector.events import (
     AgentCalled,
@@ -204,6 +204,8 @@ def _member_changed(state: PbxState, event: MemberChanged, changes: list[Derived
     if known is not None and known.in_call and known.calls_taken == member.calls_taken:
         # Asterisk raises its flag a moment after it has sent AgentConnect, and lowers it with the count of calls.
         member = msgspec.structs.replace(member, in_call=True)
+    if event.kind != "pause":
+        member = same_pause(known, member)
     members[member.interface] = member
     agents.member_set(state, event.queue, known, member, event.at, changes)
 

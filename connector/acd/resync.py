@@ -104,9 +104,21 @@ def _place(state: PbxState, queue: Queue, caller: Caller, at: float, changes: li
 
 def _member(known: Member | None, listed: Member) -> Member:
     """A listed member; QueueMember does not tell `ring_in_use`, events do."""
+    listed = same_pause(known, listed)
     if known is None or listed.ring_in_use is not None:
         return listed
     return msgspec.structs.replace(listed, ring_in_use=known.ring_in_use)
+
+
+def same_pause(known: Member | None, told: Member) -> Member:
+    """The member with the reason of its pause, which a reload of a changed queues.conf makes Asterisk forget.
+
+    Seen on 16.28 and 22.10: Paused and LastPause stay, PausedReason is empty from then on, in lists and in every event
+    but the QueueMemberPause of another pause.
+    """
+    if known is None or told.pause_reason or not (known.paused and told.paused and known.paused_at == told.paused_at):
+        return told
+    return msgspec.structs.replace(told, pause_reason=known.pause_reason)
 
 
 def _compare(state: PbxState, listed: dict[str, QueueSnapshot]) -> None:

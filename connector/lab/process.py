@@ -81,7 +81,7 @@ class ConnectorProcess:
             raise LabError("the connector is not running: start() it first")
         return self._process.pid
 
-    async def start(self, *, ready: bool = True, timeout_s: float = 15.0) -> None:
+    async def start(self, *, ready: bool = True, timeout_s: float = 60.0) -> None:
         """Starts it.
 
         Args:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 from urllib.parse import quote
 
+import aiosqlite
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event, text
@@ -39,7 +41,9 @@ class Database:
 
     def __init__(self, url: str, *, password: str = "", foreign: bool = False) -> None:
         self._url = async_url(url, password)
-        self.engine: AsyncEngine = _engine(self._url, foreign=foreign)
+        self._threads: list[Thread] = []
+        """Of SQLite's driver, one a connection."""
+        self.engine: AsyncEngine = _engine(self._url, foreign=foreign, opened=self._opened)
 
     @property
     def name(self) -> str:
@@ -71,8 +75,17 @@ class Database:
             yield connection
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections. Nothing of them is left when it returns."""
         await self.engine.dispose()
+        # A connection whose user was cancelled is let go at once, and its thread ends when SQLite has answered it: it
+        # then tells the loop, which must still be there.
+        while self._threads:
+            thread = self._threads.pop()
+            if thread.is_alive():
+                await asyncio.to_thread(thread.join, COMMAND_TIMEOUT_S)
+
+    def _opened(self, thread: Thread) -> None:
+        self._threads = [*(each for each in self._threads if each.is_alive()), thread]
 
 
 def async_url(url: str, password: str = "") -> URL:
@@ -108,9 +121,18 @@ def why(error: BaseException) -> str:
     return words[0].removeprefix("<class 'asyncpg.exceptions.") if words else type(cause).__name__
 
 
-def _engine(url: URL, *, foreign: bool) -> AsyncEngine:
+def _engine(url: URL, *, foreign: bool, opened: Callable[[Thread], None]) -> AsyncEngine:
     arguments: dict[str, Any] = {}
     is_sqlite = url.get_backend_name() == "sqlite"
+
+    def connect_sqlite(*where: Any, **how: Any) -> aiosqlite.Connection:
+        connection = aiosqlite.connect(*where, **how)
+        connection._thread.daemon = True  # as SQLAlchemy has it
+        opened(connection._thread)
+        return connection
+
+    if is_sqlite:
+        arguments = {"connect_args": {"async_creator_fn": connect_sqlite}}
     if is_sqlite and foreign and url.database:
         path = quote(str(Path(url.database).absolute()))
         url = url.set(database=f"file:{path}").update_query_dict({"mode": "ro", "uri": "true"})

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -43,6 +48,38 @@ async def test_sqlite_readers_do_not_wait_for_the_writer(tmp_path: object) -> No
     async with database.read() as connection:
         assert (await connection.execute(text("PRAGMA journal_mode"))).scalar() == "wal"
     await database.close()
+
+
+async def test_of_a_connection_whose_user_was_cancelled_nothing_is_left_after_the_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's driver has a thread for each connection, which fails where the loop that it answers has ended."""
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+    opening, go_on = threading.Event(), threading.Event()
+
+    def slow(*where: Any, **how: Any) -> sqlite3.Connection:
+        opening.set()
+        go_on.wait(10)
+        return connect(*where, **how)
+
+    async def read() -> None:
+        async with database.read():
+            raise AssertionError("it was cancelled before")
+
+    before = set(threading.enumerate())
+    database = Database(f"sqlite:///{tmp_path}/h.sqlite")
+    monkeypatch.setattr(sqlite3, "connect", slow)
+    reading = asyncio.create_task(read())
+    await asyncio.to_thread(opening.wait, 10)
+    (driver,) = [thread for thread in set(threading.enumerate()) - before if "connection_worker" in thread.name]
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    go_on.set()
+    await closing
+    assert not driver.is_alive()
 
 
 def test_urls_get_their_driver_and_keep_their_password_to_themselves() -> None:

@@ -186,8 +186,8 @@ async def test_a_record_that_cannot_be_kept_costs_that_record_alone(make_writer:
 async def test_postgresql_away_nothing_is_lost_and_all_comes_in_order(
     make_writer: MakeWriter, postgres: Any, tmp_path: Path
 ) -> None:
-    url = postgres.new_url()
-    async with running(make_writer(url)) as writer:
+    url, many = postgres.new_url(), 12_000  # what a minute at 1,000 events a second brings
+    async with running(make_writer(url, spool_bytes=32 << 20)) as writer:
         writer.put(call(1))
         await until(lambda: writer.stats.written["calls"] == 1)
         postgres.stop()
@@ -199,18 +199,18 @@ async def test_postgresql_away_nothing_is_lost_and_all_comes_in_order(
             assert not writer.stats.up
             assert writer.stats.detail
             started_at = time.perf_counter()
-            for number in range(100, 1_100):
+            for number in range(100, 100 + many):
                 writer.put(call(number))
-            assert time.perf_counter() - started_at < 1.0, "putting waits for something"
-            await until(lambda: writer.stats.spooled == 1_003)
+            assert time.perf_counter() - started_at < 5.0, "putting waits for something"
+            await until(lambda: writer.stats.spooled == many + 3)
         finally:
             postgres.start()
         writer.put(call(4))
-        await until(writer.up.is_set)
+        await until(writer.up.is_set, timeout_s=120.0)
         await until(lambda: writer.stats.waiting == 0)
     assert (writer.stats.spooled, writer.stats.dropped, writer.stats.failures) == (0, {}, 1)
     found = await contents(url)
-    assert len(found["calls"]) == 1_004
+    assert len(found["calls"]) == many + 4
     assert [row[7] for row in found["calls"] if row[0] == "main/u2"] == ["new"]
     assert not list((tmp_path / "spool").iterdir())
 
