@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from connector.acd.agents import agent_name, running
+from connector.acd.agents import agent_named, running
 from connector.acd.buckets import Day
 from connector.acd.directory import people_of
 from connector.acd.figures import COUNTED, RECENT_S, Figures
@@ -438,10 +438,7 @@ class Connector:
 
     def _agent_of(self, pbx: str, queue: str, member: str) -> str:
         """Who the member is that queue_log names."""
-        state = self._links[pbx].state
-        known = state.queues.get(queue)
-        found = (each for each in known.members.values() if each.name == member) if known is not None else iter(())
-        return next((agent_name(state, each.interface) for each in found), member)
+        return agent_named(self._links[pbx].state, queue, member)
 
     def _linkedid_of(self, pbx: str, uniqueid: str) -> str | None:
         return linkedid_of(self._links[pbx].state, uniqueid)

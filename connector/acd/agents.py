@@ -38,6 +38,9 @@ WRAP_UP_MAX_S = 3600.0
 RUNNING_MAX_S = 86_400.0
 """A phone that has been off for longer is not worth writing again and again."""
 
+NAMES_MAX = 20_000
+"""Names of members that are remembered; the oldest goes first."""
+
 EARLIER_CALL_S = 2.0
 """LastCall is in whole seconds; what differs by more is another call than the one we know of."""
 
@@ -45,6 +48,23 @@ EARLIER_CALL_S = 2.0
 def agent_at(state: PbxState, interface: str) -> Agent | None:
     """Whose interface it is."""
     return state.agents.get(state.agent_of.get(device_of(interface), ""))
+
+
+def agent_named(state: PbxState, queue: str, name: str) -> str:
+    """Id of whom queue_log names; the name itself where nobody of that name was ever seen."""
+    known = state.queues.get(queue)
+    for member in known.members.values() if known is not None else ():
+        if member.name == name:
+            return state.directory.agent_id(member)
+    return state.names.get(name, name)
+
+
+def _note_name(state: PbxState, member: Member, agent_id: str) -> None:
+    if state.names.get(member.name) != agent_id:
+        state.names.pop(member.name, None)
+        state.names[member.name] = agent_id
+        if len(state.names) > NAMES_MAX:
+            del state.names[next(iter(state.names))]
 
 
 def agent_name(state: PbxState, interface: str) -> str:
@@ -59,6 +79,7 @@ def member_set(state: PbxState, queue: str, old: Member | None, new: Member, at:
     """A member is there or has changed. Call it when the queue has it."""
     key = (queue, new.interface)
     agent_id = state.directory.agent_id(new)
+    _note_name(state, new, agent_id)
     if old is not None and (other := state.directory.agent_id(old)) != agent_id:
         _leave(state, other, key, at, changes)
     agent = state.agents.get(agent_id)
@@ -103,6 +124,7 @@ def rebuild(state: PbxState, at: float, changes: list[Derived]) -> None:
             agent.name = state.directory.people[agent_id].name
         agent.members = {(queue, member.interface): None for queue, member in members}
         for _, member in members:
+            _note_name(state, member, agent_id)
             for device in (device_of(member.interface), device_of(member.state_interface)):
                 if device:
                     state.agent_of[device] = agent_id

@@ -260,6 +260,7 @@ class PbxState:
         directory: Who is who.
         agents: By id: who is a member of a queue, in the directory, or on a call that came from a queue.
         agent_of: Agent's id by device, see `directory.device_of`.
+        names: Agent's id by name of a member, also of those who are members no more; bounded.
         talks: Conversations from queues by the caller's uniqueid.
         ending: Calls that are over but for an open visit, by linkedid, oldest first.
         deadlines: A heap of what time alone will change: when, kind and key; see `acd.clock`.
@@ -287,6 +288,7 @@ class PbxState:
     directory: Directory = field(default_factory=Directory)
     agents: dict[str, Agent] = field(default_factory=dict)
     agent_of: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     talks: dict[str, Visit] = field(default_factory=dict)
     ending: dict[str, Call] = field(default_factory=dict)
     deadlines: list[Deadline] = field(default_factory=list)

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from connector.config import AmiSettings, AriSettings, PbxSettings
 from connector.lab.asterisk import LabAsterisk
 from connector.web.probes import PbxProbes
+from tests.asterisk.conftest import MakeAsterisk
 
 
 def probes(asterisk: LabAsterisk, ami: dict[str, Any] | None = None, ari: dict[str, Any] | None = None) -> PbxProbes:
@@ -74,3 +75,10 @@ async def test_a_websocket_without_sip_is_told(asterisk: LabAsterisk) -> None:
     assert not result.ok
     assert "refused the subprotocol sip (400)" in result.detail
     assert "res_pjsip_transport_websocket.so" in result.remedy
+
+
+async def test_a_websocket_with_sip_is_said_to_work(make_asterisk: MakeAsterisk) -> None:
+    async with make_asterisk() as pbx:
+        assert "Loaded" in await pbx.cli("module load res_pjsip_transport_websocket.so")
+        result = await probes(pbx).sip_websocket("main")
+        assert (result.ok, result.remedy) == (True, ""), result
