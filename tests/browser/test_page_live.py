@@ -137,6 +137,20 @@ async def test_a_supervisor_of_one_queue_sees_nothing_of_the_other(floor: Floor,
     await asyncio.gather(call.hang_up(), own.hang_up())
 
 
+async def test_a_pause_on_the_page_is_one_in_asterisk(floor: Floor, page: Page) -> None:
+    await floor.log_in(page, "anna")
+    await page.get_by_role("link", name="Agents").click()
+    await page.get_by_role("button", name="Actions for Agent 1").click()
+    await page.get_by_label("Reason of the pause").fill("coaching")
+    await page.get_by_role("button", name="Pause", exact=True).click()
+    await expect(page.get_by_text("✓ Done: paused in support")).to_be_visible()
+    await floor.pbx.until("queue show support", lambda text: "paused:coaching" in text.replace(" ", ""))
+    await expect(page.locator("table.agents tbody tr", has_text="Agent 1")).to_contain_text("Paused")
+    await page.get_by_role("button", name="End the pause").click()
+    await expect(page.get_by_text("✓ Done: unpaused in support")).to_be_visible()
+    await floor.pbx.until("queue show support", lambda text: "paused" not in text)
+
+
 async def test_a_connector_that_is_away_greys_the_page_and_nothing_is_lost(floor: Floor, page: Page) -> None:
     floor.agent.on_invite = RingForever()
     floor.caller.display_name = "Stayer"

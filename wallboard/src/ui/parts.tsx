@@ -32,7 +32,7 @@ const SIGNS: Record<AgentState, string> = {
   on_call: "☎",
   on_hold: "‖",
   wrap_up: "✎",
-  paused: "⏸",
+  paused: "■",
   unavailable: "○",
 };
 

@@ -32,6 +32,8 @@ export function Wall() {
   const page = turn % pages;
   return (
     <>
+      <h1 class="hidden">{t("wall")}</h1>
+      <h2 class="hidden">{t("queues")}</h2>
       <div class={`tiles of-${Math.min(PER_PAGE, queues.length)}`}>
         {queues.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map((queue) => (
           <Tile key={queue.id} queue={queue} figures={figures.value.value?.get(queue.id)} />
