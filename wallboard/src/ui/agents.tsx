@@ -1,6 +1,6 @@
 // The grid of agents: filter, sort, search; made for 200 people who change 20 times a second.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useAgentFigures, useCalls } from "../figures";
 import { caller } from "../format";
 import { nowOf, pbxStale } from "../freshness";
@@ -25,7 +25,7 @@ export function Agents() {
   const { query } = route.value;
   const [queue, team, state, text] = ["queue", "team", "state", "q"].map((name) => query.get(name) ?? "");
   const search = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const key = (event: KeyboardEvent): void => {
       const typing = event.target instanceof Element && event.target.matches("input, select, textarea");
       if (event.key !== "/" || typing || event.ctrlKey || event.metaKey) return;
