@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards.panels import PBX, PROFILE, Page, Panel, Query, Row, low_is_good, stat_panel
 
 S = '{pbx=~"$pbx", profile=~"$profile"}'
-HEALTHY = "caller_hung_up|call_moved|bot_closed|session_limit|shutdown"
+HEALTHY = "caller_hung_up|call_moved|call_ended|stopped|bot_closed|bot_hung_up|handed_over|session_limit|shutdown"
 """Ends that are nobody's fault."""
 
 

@@ -6,10 +6,7 @@ mediaFormat. A bot written for Twilio connects unchanged.
 
 from __future__ import annotations
 
-import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Sequence
 from typing import Literal
 
@@ -235,16 +232,6 @@ class Twilio(Dialect):
 def sid(prefix: str, ours: str) -> str:
     """A Twilio id of ours: two letters and 32 hex digits, the same for the same input."""
     return prefix + hashed(ours)
-
-
-def signature(auth_token: str, url: str) -> str:
-    """X-Twilio-Signature of a request without a form: HMAC-SHA1 of its URL, in base64 (Twilio, "Security").
-
-    Args:
-        auth_token: The secret that the bot knows as well.
-        url: Whole, with its query, as the bot's side sees it.
-    """
-    return base64.b64encode(hmac.new(auth_token.encode(), url.encode(), hashlib.sha1).digest()).decode()
 
 
 def _unfit(message: str, error: msgspec.ValidationError) -> Rejected:

@@ -53,9 +53,12 @@ def merge(known: CallRecord, new: CallRecord) -> CallRecord:
     else:
         base, other = new, known
     visits, taken = _visits(base.visits, other.visits, other.recovered)
+    unheard = list(_unheard(base.timeline, other.timeline))
     if not taken:
-        return base
-    entries = [*base.timeline, *_unheard(base.timeline, other.timeline)]
+        # Answered live after the gap, yet a phone may have rung in vain within it.
+        rings = [entry for entry in unheard if entry.what == "rang_in_vain"] if other.recovered else []
+        return _with_rings(base, rings) if rings else base
+    entries = [*base.timeline, *unheard]
     answered = [at for at in (base.answered_at, other.answered_at) if at is not None]
     return msgspec.structs.replace(
         base,
@@ -85,6 +88,22 @@ def _visits(
             taken = True
     merged.sort(key=lambda visit: visit.joined_at)
     return tuple(merged), taken
+
+
+def _with_rings(base: CallRecord, rings: Sequence[TimelineEntry]) -> CallRecord:
+    """The call with phones that rang in vain while nobody listened; each counts for the attempt it was part of."""
+    visits = list(base.visits)
+    for ring in rings:
+        for index, visit in enumerate(visits):
+            if visit.joined_at - MATCH_EARLIER_S <= ring.at <= visit.joined_at + visit.wait_s + MATCH_EARLIER_S:
+                visits[index] = msgspec.structs.replace(visit, rang_in_vain=visit.rang_in_vain + 1)
+                break
+    return msgspec.structs.replace(
+        base,
+        visits=tuple(visits),
+        timeline=tuple(sorted([*base.timeline, *rings], key=lambda entry: entry.at)),
+        recovered=True,
+    )
 
 
 def _unheard(base: Sequence[TimelineEntry], other: Sequence[TimelineEntry]) -> Iterator[TimelineEntry]:

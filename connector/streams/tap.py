@@ -5,8 +5,8 @@ agent, and gives 20 ms each 20 ms whatever the phones send. Each track is a snoo
 channel. A snoop ends by itself with the channel that it listens to; the rest is ours to remove.
 
 The other side is heard at its own channel, and a new one is found after a transfer. What a channel hears (`spy=out`)
-would follow by itself, but builds of Asterisk 22 that carry Debian's patches drop that audio after about every second
-change of the party: their translator takes the new party's sequence numbers for late ones. So `out` serves only while
+would follow by itself, but Debian's Asterisk 22.10 went silent there after about every second change of the party
+(docs/taps.md). So `out` serves only while
 there is not exactly one other side: in a queue, in a conference.
 """
 

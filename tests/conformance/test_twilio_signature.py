@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from connector.dialects.twilio import signature
+from connector.net.credentials import twilio_signature
 from tests.conformance.conftest import python
 
 CHECK = """
@@ -22,7 +22,7 @@ sys.exit(0 if RequestValidator(token).validate(url, {}, signature) else 1)
 )
 def test_the_signature_is_twilios(url: str) -> None:
     def accepted(token: str, signed_url: str) -> bool:
-        command = [python(), "-c", CHECK, token, url, signature("secret", signed_url)]
+        command = [python(), "-c", CHECK, token, url, twilio_signature("secret", signed_url)]
         return subprocess.run(command, timeout=60, check=False).returncode == 0
 
     assert accepted("secret", url)

@@ -54,6 +54,21 @@ def test_a_talk_that_a_list_ended_after_the_gap_has_its_length_from_the_log() ->
     assert settled(live, near) == live
 
 
+def test_a_phone_that_rang_in_vain_within_the_gap_counts_though_the_answer_was_heard() -> None:
+    def rang(at: float, agent: str) -> TimelineEntry:
+        return TimelineEntry(at=at, what="rang_in_vain", detail=agent)
+
+    heard = visit(101.4, Outcome.ANSWERED, agent="ann", wait_s=20.0, rang_in_vain=1)
+    live = call(heard, timeline=(rang(118.2, "Local/bob@x"),))
+    told = visit(101, Outcome.ANSWERED, agent="ann", wait_s=20.0, rang_in_vain=2)
+    read = call(told, timeline=(rang(106, "Bob"), rang(118, "Bob")), recovered=True)
+    for order in permutations((live, read)):
+        kept = settled(*order)
+        assert [entry.at for entry in kept.timeline] == [106, 118.2]
+        assert kept.visits[0].rang_in_vain == 2
+        assert kept.recovered
+
+
 def test_heard_whole_live_stays_as_it_was_heard() -> None:
     live = call(visit(101.4, Outcome.REDIRECTED, wait_s=4.6))
     read = call(visit(101, Outcome.ABANDONED, wait_s=5.0), recovered=True, name="", at=106.0)
