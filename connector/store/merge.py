@@ -53,7 +53,7 @@ def merge(known: CallRecord, new: CallRecord) -> CallRecord:
     else:
         base, other = new, known
     visits, taken = _visits(base.visits, other.visits, other.recovered)
-    unheard = list(_unheard(base.timeline, other.timeline))
+    unheard = _unheard(base.timeline, other.timeline)
     if not taken:
         # Answered live after the gap, yet a phone may have rung in vain within it.
         rings = [entry for entry in unheard if entry.what == "rang_in_vain"] if other.recovered else []
@@ -106,15 +106,29 @@ def _with_rings(base: CallRecord, rings: Sequence[TimelineEntry]) -> CallRecord:
     )
 
 
-def _unheard(base: Sequence[TimelineEntry], other: Sequence[TimelineEntry]) -> Iterator[TimelineEntry]:
-    """What `other` tells and `base` does not; each entry of `base` stands for one."""
-    free = list(base)
-    for entry in other:
-        near = [mine for mine in free if mine.what == entry.what and abs(mine.at - entry.at) <= MATCH_EARLIER_S]
-        if near:
-            free.remove(min(near, key=lambda mine: abs(mine.at - entry.at)))
-        else:
-            yield entry
+def _unheard(base: Sequence[TimelineEntry], other: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+    """What `other` tells and `base` does not; each entry of `base` stands for one.
+
+    Two phones may ring in vain within a second, so the one of the same name is looked for first; who is known by
+    another name in queue_log comes after.
+    """
+    free, unheard = list(base), list(other)
+    for same_name in (True, False):
+        left = []
+        for entry in unheard:
+            near = [
+                mine
+                for mine in free
+                if mine.what == entry.what
+                and abs(mine.at - entry.at) <= MATCH_EARLIER_S
+                and (mine.detail == entry.detail or not same_name)
+            ]
+            if near:
+                free.remove(min(near, key=lambda mine: abs(mine.at - entry.at)))
+            else:
+                left.append(entry)
+        unheard = left
+    return unheard
 
 
 def pairs(base: Sequence[Mine], other: Sequence[Theirs]) -> Iterator[tuple[Theirs, int | None]]:

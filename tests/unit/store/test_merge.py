@@ -69,6 +69,17 @@ def test_a_phone_that_rang_in_vain_within_the_gap_counts_though_the_answer_was_h
         assert kept.recovered
 
 
+def test_two_phones_that_ring_in_vain_within_a_second_are_told_apart() -> None:
+    def rang(at: float, agent: str) -> TimelineEntry:
+        return TimelineEntry(at=at, what="rang_in_vain", detail=agent)
+
+    heard = visit(101.4, Outcome.ANSWERED, agent="ann", wait_s=20.0)
+    live = call(heard, timeline=(rang(118.2, "busy"),))
+    read = call(heard, timeline=(rang(118, "deaf"), rang(118.1, "busy")), recovered=True)
+    for order in permutations((live, read)):
+        assert sorted(entry.detail for entry in settled(*order).timeline) == ["busy", "deaf"]
+
+
 def test_heard_whole_live_stays_as_it_was_heard() -> None:
     live = call(visit(101.4, Outcome.REDIRECTED, wait_s=4.6))
     read = call(visit(101, Outcome.ABANDONED, wait_s=5.0), recovered=True, name="", at=106.0)
