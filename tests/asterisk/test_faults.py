@@ -125,15 +125,22 @@ async def speak(
 
 async def test_a_good_call_measures_well_and_has_no_fault(desk: Desk) -> None:
     call, stream = await desk.begin()
+
+    def good(quality: dict[str, Any]) -> bool:
+        # The first look may hold the moment before the audio, or one in which the machine stood still.
+        return bool(
+            quality["caller"]["looked_ms"] >= 500
+            and quality["caller"]["silence_share"] < 0.5
+            and quality["bot_pace"] == pytest.approx(1.0, abs=0.1)
+            and quality["mos"] > 4
+            and quality["loss_percent"] < 1
+        )
+
     async with beside(speak(stream)):
-        found = await desk.until(lambda quality: quality["caller"]["looked_ms"] >= 500 and quality["bot_pace"] > 0)
+        found = await desk.until(good)
     assert found["faults"] == []
     assert found["caller"]["level_dbfs"] == pytest.approx(-13, abs=1)  # a sine's power is 3 dB under its peak
     assert found["bot"]["level_dbfs"] == pytest.approx(-13, abs=1)
-    assert found["caller"]["silence_share"] < 0.5
-    assert found["bot_pace"] == pytest.approx(1.0, abs=0.1)
-    assert found["mos"] > 4
-    assert found["loss_percent"] < 1
     await desk.end(call)
     # It is in the history, and in the metrics.
     async with asyncio.timeout(10):

@@ -213,26 +213,27 @@ async def test_a_connection_that_breaks_is_dialled_again_and_the_second_time_the
 
 async def test_who_came_out_of_a_queue_goes_back_to_the_place_of_before(desk: Desk) -> None:
     waiting: list[Call] = []
-    for number in (1, 2, 3):
-        waiting.append(await (await desk.caller.call("leave")).wait_answered())
-        await _until_waiting(desk, number)
-    after = len(desk.bot.streams)
-    await waiting[1].send_digits("2")
-    stream = await desk.bot.next_stream(after=after)
-    await stream.wait_for("start")
-    await _until_waiting(desk, 2)
-    await stream.say("transfer", target="queue:keyed")
-    callers = await _until_waiting(desk, 3)
-    joined = [caller["joined_at"] for caller in callers]
-    assert joined.index(max(joined)) == 1, "the last to join stands second, where it stood before"
-    for call in waiting:
-        await call.hang_up()
+    try:
+        for number in (1, 2, 3):
+            waiting.append(await (await desk.caller.call("leave")).wait_answered())
+            await _until_waiting(desk, number)
+        after = len(desk.bot.streams)
+        await waiting[1].send_digits("2")
+        stream = await desk.bot.next_stream(after=after)
+        await stream.wait_for("start")
+        await _until_waiting(desk, 2)
+        await stream.say("transfer", target="queue:keyed")
+        # The last to join stands second, where it stood before; the places of the others are told after its own.
+        await _until_waiting(desk, 3, lambda joined: joined.index(max(joined)) == 1)
+    finally:
+        for call in waiting:
+            await call.hang_up()
     await until_nothing_left(desk.pbx)
 
 
-async def _until_waiting(desk: Desk, count: int) -> list[dict[str, Any]]:
-    def callers(pbx: dict[str, Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = next(each for each in pbx["queues"] if each["name"] == "keyed")["callers"]
-        return found
+async def _until_waiting(desk: Desk, count: int, holds: Callable[[list[float]], bool] = lambda _: True) -> None:
+    def waits(pbx: dict[str, Any]) -> bool:
+        callers = next(each for each in pbx["queues"] if each["name"] == "keyed")["callers"]
+        return len(callers) == count and holds([caller["joined_at"] for caller in callers])
 
-    return callers(await desk.connector.until(lambda pbx: len(callers(pbx)) == count))
+    await desk.connector.until(waits, timeout_s=20.0)
