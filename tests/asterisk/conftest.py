@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if HERE not in item.path.parents:
             continue
-        item.add_marker(second_try)
+        if item.get_closest_marker("flaky") is None:
+            item.add_marker(second_try)
         if pytest_asyncio.is_async_test(item):
             item.add_marker(on_session_loop, append=False)
 
