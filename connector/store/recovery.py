@@ -146,7 +146,6 @@ class Recovery:
         self._clock = clock
         self._settle_s = settle_s
         self._again_s = again_s
-        self._look_in_s = again_s
         self._gap: float | None = None
         """Begin of a gap that nobody has looked at yet; infinite where only the mark knows it."""
         self._since: float | None = None
@@ -197,7 +196,7 @@ class Recovery:
     async def _fill_gaps(self, source: Source) -> None:
         while True:
             try:
-                async with asyncio.timeout(None if self._since is None else self._look_in_s):
+                async with asyncio.timeout(None if self._since is None else self._again_s):
                     await self._gap_seen.wait()
             except TimeoutError:
                 pass
@@ -225,10 +224,8 @@ class Recovery:
             if self._failure != (failure := why(error)):
                 self._failure = failure
                 log.error("queue_log_unreadable", pbx=self._pbx, place=source.place, error=failure)
-            self._look_in_s = self._again_s
             return now - since < GIVE_UP_S
         self._failure = ""
-        self._look_in_s = min(self._again_s, WRITTEN_S) if len(fresh) < len(new) else self._again_s
         for call in fresh:
             self._given[call.linkedid] = call.at
             self._put(msgspec.structs.replace(call, linkedid=linkedids.get(call.linkedid, call.linkedid)))

@@ -48,7 +48,7 @@ class Kept:
 
     async def until(self, statement: str, holds: Callable[[list[tuple[Any, ...]]], bool]) -> list[tuple[Any, ...]]:
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):  # a call that ended only now is looked for again after half a minute
                 while not holds(found := await asyncio.to_thread(self.rows, statement)):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         except TimeoutError:
