@@ -36,6 +36,8 @@ AGAIN_S: Final = 30.0
 """Calls of the gap that were not over are looked for again after it."""
 WRITTEN_S: Final = 5.0
 """A call that ended only now may be heard live, and be on its way into the database under a linkedid not yet known."""
+ENDED_MAX: Final = 20_000
+"""Callers whose calls ended lately and may be on their way into the database; the oldest are forgotten."""
 GIVE_UP_S: Final = 12 * 3600.0
 """A call whose end never comes to the log."""
 MARK_EVERY_S: Final = 30.0
@@ -152,6 +154,8 @@ class Recovery:
         """Begin of the gap that is being filled."""
         self._given: dict[str, float] = {}
         """End of each call that was put, so that looking again puts only what is new."""
+        self._ended: dict[str, str] = {}
+        """Linkedid by uniqueid of callers heard live, oldest first: between the live state and the database."""
         self._gap_seen = asyncio.Event()
         self._up = False
         self._lost_at: float | None = None
@@ -159,7 +163,7 @@ class Recovery:
         self._failure = ""
 
     def on_event(self, event: object) -> None:
-        """For the bus: notes where a gap begins and ends."""
+        """For the bus: notes where a gap begins and ends, and whose call has ended."""
         match event:
             case LinkChanged(pbx=self._pbx, link="ami", state=LinkState.UP):
                 self._up = True
@@ -175,6 +179,11 @@ class Recovery:
                 self._up = False
             case EventsMissed(pbx=self._pbx):
                 self._add_gap(event.at)
+            case CallRecord(pbx=self._pbx):
+                for visit in event.visits:
+                    self._ended[visit.uniqueid] = event.linkedid
+                while len(self._ended) > ENDED_MAX:
+                    del self._ended[next(iter(self._ended))]
             case _:
                 pass
 
@@ -244,7 +253,7 @@ class Recovery:
         return (bool(found.running) or len(fresh) < len(new)) and now - since < GIVE_UP_S
 
     async def _linkedids(self, uniqueids: list[str]) -> dict[str, str]:
-        """The linkedids under which these callers' calls are known, live or kept."""
+        """The linkedids under which these callers' calls are known: live, ended a moment ago, or kept."""
         known: dict[str, str] = {}
         visits, calls = schema.visits.c, schema.calls.c
         async with self._database.read() as connection:
@@ -257,7 +266,8 @@ class Recovery:
                 )
                 known.update((row.uniqueid, row.linkedid) for row in found)
         live = ((uniqueid, self._linkedid_of(uniqueid)) for uniqueid in uniqueids)
-        return known | {uniqueid: linkedid for uniqueid, linkedid in live if linkedid is not None}
+        ended = {uniqueid: self._ended[uniqueid] for uniqueid in uniqueids if uniqueid in self._ended}
+        return known | ended | {uniqueid: linkedid for uniqueid, linkedid in live if linkedid is not None}
 
     # -- the mark -------------------------------------------------------------------------------------------------
 

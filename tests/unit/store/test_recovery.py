@@ -126,6 +126,25 @@ async def test_an_outage_is_filled_and_what_was_heard_stays_as_it_was(scene: Sce
         assert scene.recovery.calls_read_total == 3, "looking again does not read the same again"
 
 
+async def test_a_call_that_left_the_live_state_and_is_not_in_the_database_yet_keeps_its_name(scene: Scene) -> None:
+    visit = QueueVisit(queue="support", uniqueid="u1", joined_at=T0 + 50, ended_at=T0 + 59, outcome=Outcome.ABANDONED)
+    heard = CallRecord(
+        pbx="main", at=T0 + 60, linkedid="l1", started_at=T0 + 49, direction=Direction.INBOUND, number="+4930",
+        name="Ann", dialled="1", answered_at=None, timeline=(), legs=1, visits=(visit,),
+    )  # fmt: skip
+    async with scene.running():
+        scene.recovery.on_event(link(LinkState.UP, T0))
+        scene.recovery.on_event(link(LinkState.DOWN, T0 + 40))
+        scene.recovery.on_event(heard)  # the writer has not got round to it
+        scene.log(entered("u1", T0 + 50), abandoned("u1", T0 + 59))
+        scene.now = T0 + 200
+        scene.recovery.on_event(link(LinkState.UP, T0 + 200))
+        assert [call.linkedid for call in await scene.kept(1)] == ["l1"]
+        scene.writer.put(heard)
+        await scene.kept(1)
+    assert [call.linkedid for call in await scene.kept(1)] == ["l1"]
+
+
 async def test_an_overflow_is_a_gap(scene: Scene) -> None:
     async with scene.running():
         scene.recovery.on_event(link(LinkState.UP, T0))
