@@ -44,6 +44,7 @@ from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
 from connector.streams.manager import StreamManager
 from connector.streams.recordings import Recordings
+from connector.telemetry.certificates import CertificatesCollector
 from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
@@ -147,6 +148,7 @@ class Connector:
                 clock=self._clock,
             )
         )
+        self._registry.register(CertificatesCollector(list(self._links.values()), settings.http.tls_certificate))
         self._hub = Hub(self, clock=self._clock, run_id=uuid.uuid4().hex)
         self._hooks = Webhooks(settings.webhook, settings.outbox, clock=self._clock, random=self._random)
         self._registry.register(HistoryCollector(self.store.writer.stats, self.store.recoveries))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dashboards.panels import Page, Panel, Query, Row, low_is_good, stat_panel
+from dashboards.panels import PBX, PROFILE, Page, Panel, Query, Row, high_is_good, low_is_good, stat_panel
+
+CHOSEN = '{pbx=~"$pbx", profile=~"$profile"}'
+
+
+def _quantile(share: float, histogram: str) -> str:
+    return f"histogram_quantile({share}, sum by (profile, le) (rate({histogram}_bucket{CHOSEN}[15m])))"
 
 
 def page() -> Page:
@@ -11,7 +17,7 @@ def page() -> Page:
         uid="connector-audio",
         title="Audio quality",
         description="Packets, loss, gaps and lateness on the way between Asterisk, the connector and the bots.",
-        variables=(),
+        variables=(PBX, PROFILE),
         rows=(
             Row(
                 "Now",
@@ -49,6 +55,51 @@ def page() -> Page:
                         "max(max_over_time(connector_media_tick_late_seconds[1m]))",
                         thresholds=low_is_good(0.01, 0.02),
                         width=6,
+                    ),
+                ),
+            ),
+            Row(
+                "What callers' voices are like when they arrive",
+                (
+                    Panel(
+                        "MOS",
+                        "Estimated listening quality at the end of each stream (ITU-T G.107): the middle one, and the one that a tenth is worse than. Below 3.6 some users are dissatisfied, below 3.1 many.",
+                        "short",
+                        (
+                            Query(_quantile(0.5, "connector_stream_mos"), "{{profile}} median"),
+                            Query(_quantile(0.1, "connector_stream_mos"), "{{profile}} worst tenth"),
+                        ),
+                        thresholds=high_is_good(3.1, 3.6),
+                        maximum=4.5,
+                        decimals=1,
+                    ),
+                    Panel(
+                        "Jitter",
+                        "Interarrival jitter at the end of each stream (RFC 3550), of the worst tenth. Beyond 20 ms a bot without a reorder window hears gaps.",
+                        "s",
+                        (Query(_quantile(0.9, "connector_stream_jitter_seconds"), "{{profile}}"),),
+                        thresholds=low_is_good(0.02, 0.05),
+                    ),
+                    Panel(
+                        "Loss by stream",
+                        "Share of a caller's packets that never came, of the worst tenth of streams.",
+                        "percentunit",
+                        (Query(_quantile(0.9, "connector_stream_loss_ratio"), "{{profile}}"),),
+                        thresholds=low_is_good(0.01, 0.03),
+                    ),
+                    Panel(
+                        "Faults named",
+                        "Streams in which the connector recognised a fault of the audio, by its name: docs/quality.md says what each means and what to do.",
+                        "short",
+                        (
+                            Query(
+                                f"sum by (profile, fault) (increase(connector_stream_faults_total{CHOSEN}[15m]))",
+                                "{{profile}} {{fault}}",
+                                may_be_empty=True,
+                            ),
+                        ),
+                        thresholds=low_is_good(1, 10),
+                        stacked=True,
                     ),
                 ),
             ),

@@ -216,6 +216,19 @@ def page() -> Page:
                         stacked=True,
                     ),
                     Panel(
+                        "Certificates",
+                        "Time left until a TLS certificate expires: of our own page (http), and of the PBX as shown at the last connection. Without TLS there is none.",
+                        "s",
+                        (
+                            Query(
+                                "connector_certificate_expires_timestamp_seconds - time()",
+                                "{{pbx}} {{link}}",
+                                may_be_empty=True,
+                            ),
+                        ),
+                        thresholds=high_is_good(7 * 86400, 21 * 86400),
+                    ),
+                    Panel(
                         "Viewers",
                         "Pages and programs on the push connection, and events that slow ones did not get.",
                         "short",

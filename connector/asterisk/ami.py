@@ -85,6 +85,8 @@ class Ami:
         self._monotonic = monotonic
         self._random = random
         self._tls = tls
+        self.certificate_expires_at: float | None = None
+        """End of the PBX's certificate as shown at the last connection, seconds since the epoch; None without TLS."""
         self._event_classes = event_classes
         self._limits = limits or AmiLimits()
         self._capture = capture
@@ -187,6 +189,7 @@ class Ami:
         try:
             async with asyncio.timeout(self._limits.connect_s):
                 banner = await client.open(self._host, self._port, self._tls)
+            self.certificate_expires_at = client.certificate_expires_at
             await client.login(self._login_headers(), connected)
             return LinkState.DOWN, await self._watch(client)
         except TimeoutError:

@@ -38,6 +38,7 @@ from connector.asterisk.ami_model import (
     Response,
 )
 from connector.asterisk.ami_wire import Framer, NotAmi, Value
+from connector.asterisk.certificate import certificate_end
 from connector.asterisk.inbox import Inbox
 
 _MAX_ABANDONED = 16
@@ -81,6 +82,8 @@ class AmiClient(Manager):  # type: ignore[misc]
         self._defect_logged = False
         self.lost: asyncio.Future[str] = self._loop.create_future()
         """Done with the reason once the connection is of no more use."""
+        self.certificate_expires_at: float | None = None
+        """End of the PBX's certificate, seconds since the epoch; None without TLS."""
 
     # -- the life of the connection ---------------------------------------------------------------------------
 
@@ -90,7 +93,8 @@ class AmiClient(Manager):  # type: ignore[misc]
         Raises:
             OSError: TCP or TLS failed, or the peer is no AMI.
         """
-        await self._loop.create_connection(lambda: _Protocol(self), host, port, ssl=tls)
+        transport, _ = await self._loop.create_connection(lambda: _Protocol(self), host, port, ssl=tls)
+        self.certificate_expires_at = certificate_end(transport)
         await asyncio.wait({self._banner, self.lost}, return_when=asyncio.FIRST_COMPLETED)
         if self.lost.done():
             raise ConnectionError(self.lost.result())

@@ -31,6 +31,7 @@ from connector.asterisk.ari_errors import (
 from connector.asterisk.ari_models import ApplicationReplaced, Event, decode_event
 from connector.asterisk.ari_rest import AriRest, ExternalMedia
 from connector.asterisk.backoff import backoff
+from connector.asterisk.certificate import certificate_end
 from connector.asterisk.ids import check_name
 from connector.asterisk.inbox import Inbox
 from connector.events import LinkState
@@ -203,6 +204,8 @@ class Ari(AriRest):
         self._log = log.bind(pbx=pbx, url=self._url, app=app)
         self.counters: dict[AriCounter, int] = dict.fromkeys(AriCounter, 0)
         """Totals since the start, by cause."""
+        self.certificate_expires_at: float | None = None
+        """End of the PBX's certificate as shown at the last connection, seconds since the epoch; None without TLS."""
         self.items: Inbox[AriItem] = Inbox(self._limits.max_waiting, AriOverflow)
         """Everything that happens, in order, for one consumer."""
 
@@ -261,6 +264,7 @@ class Ari(AriRest):
             )
         except aiohttp.ClientError as error:
             return f"cannot connect: {error}"
+        self.certificate_expires_at = certificate_end(socket)
         try:
             self.counters[AriCounter.CONNECTED] += 1
             self._report(LinkState.UP, AriConnected(), "events connection open")

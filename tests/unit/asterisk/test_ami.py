@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -662,6 +663,8 @@ async def test_tls_to_a_trusted_certificate(certificate: Path) -> None:
     trusting = ssl.create_default_context(cafile=str(certificate.with_suffix(".crt")))
     async with running(idle, server_tls=server_context(certificate), tls=trusting) as (ami, _):
         await until(ami, AmiConnected)
+        assert ami.certificate_expires_at is not None
+        assert ami.certificate_expires_at > time.time()
         with pytest.raises(AmiTimeout):
             await ami.action("Ping", 0.01)
 

@@ -57,6 +57,8 @@ SETUP_COUNT = 'connector_stream_setup_seconds_count{pbx="main", profile="support
 ACTIVE = 'connector_streams_active{pbx="main", profile="support"}'
 LIMIT = 'connector_stream_limit{pbx="main"}'
 
+FAULT = 'connector_stream_faults_total{pbx="main", profile="support", fault="one_way_in"}'
+
 CASES = [
     Case("ConnectorDown", {'up{job="connector"}': "0x60"}, {'up{job="connector"}': "1x38 0 1x20"}),
     Case(
@@ -83,6 +85,11 @@ CASES = [
         "ConnectorOrphanFound",
         {'connector_orphans_removed_total{pbx="main", kind="bridge"}': "0x20 1x40"},
         {'connector_orphans_removed_total{pbx="main", kind="bridge"}': "1x60"},
+    ),
+    Case(  # promtool's time starts with 0
+        "ConnectorCertificateExpiring",
+        {'connector_certificate_expires_timestamp_seconds{pbx="main", link="ami"}': f"{13 * 86400}x60"},
+        {'connector_certificate_expires_timestamp_seconds{pbx="main", link="ami"}': f"{15 * 86400}x60"},
     ),
     Case(
         "QueueServiceLevel",
@@ -145,6 +152,16 @@ CASES = [
         "AudioLoss",
         {"connector_media_packets_lost_total": "0+50x60", "connector_media_packets_in_total": "0+1500x60"},
         {"connector_media_packets_lost_total": "0+5x60", "connector_media_packets_in_total": "0+1500x60"},
+    ),
+    Case(
+        "AudioFaults",
+        {FAULT: "0x10 1x5 4x45", _ended("caller_hung_up"): "0+1x60"},
+        {FAULT: "0x10 1x5 4x45", _ended("caller_hung_up"): "0+10x60"},  # four of three hundred
+    ),
+    Case(
+        "AudioFaults",
+        {FAULT: "0x10 1x5 4x45", _ended("caller_hung_up"): "0+1x60"},
+        {FAULT: "0x10 1x50", _ended("caller_hung_up"): "0x20 1x40"},  # one, though it is every one
     ),
     Case("ConnectorDatabaseDown", {"connector_history_up": "0x60"}, {"connector_history_up": "1x38 0 1x20"}),
     Case(

@@ -72,6 +72,7 @@ def filled(recordings: Iterable[str] = RECORDINGS, *, agents: bool = False) -> C
     link.resyncs["connected"] += 1
     link.state.drift.setdefault("caller_ghost", 0)
     link.rtp_range = RtpRange(10_000, 10_099)
+    link.ami.certificate_expires_at = 2e9
     counters = connector._counters
     counters.refused("main", "echo", "full")
     counters.ended("main", "echo", "caller_hung_up", 0.1)
