@@ -203,7 +203,7 @@ type = endpoint
 transport = lab-udp
 context = from-phones
 disallow = all
-allow = ulaw,alaw,g722
+allow = ulaw,alaw,g722,slin16
 direct_media = no
 dtmf_mode = rfc4733
 [caller](phone)

@@ -85,6 +85,8 @@ class Known:
         bot_speaks: It is meant to.
         held: The call is on hold: silence is no fault.
         caller_sends: Packets that Asterisk has of the caller's phone; None where that is not known.
+        caller_widened: The rate agreed with the bot is higher than that at which the caller's audio comes: that it
+            ends at a wall is our own doing.
     """
 
     caller_audio: str = "pcmu at 8000 Hz"
@@ -92,6 +94,7 @@ class Known:
     bot_speaks: bool = True
     held: bool = False
     caller_sends: int | None = None
+    caller_widened: bool = False
 
 
 def diagnose(quality: Quality, stats: StreamStats, known: Known) -> list[Diagnosis]:
@@ -100,7 +103,7 @@ def diagnose(quality: Quality, stats: StreamStats, known: Known) -> list[Diagnos
         return []
     found = _of_packets(quality, stats, known)
     if not found:
-        found += _of_sound("caller", quality.caller, known.caller_audio)
+        found += _of_sound("caller", quality.caller, known.caller_audio, widened=known.caller_widened)
         if not known.held and not found:
             found += _caller_mute(quality)
     if known.bot_speaks:
@@ -176,7 +179,7 @@ def _nat(quality: Quality) -> Diagnosis:
     )
 
 
-def _of_sound(who: str, sound: Sound, agreed: str) -> list[Diagnosis]:
+def _of_sound(who: str, sound: Sound, agreed: str, *, widened: bool = False) -> list[Diagnosis]:
     if sound.looked_ms < MIN_LOOKED_MS:
         return []
     if sound.sounds_like:
@@ -197,7 +200,7 @@ def _of_sound(who: str, sound: Sound, agreed: str) -> list[Diagnosis]:
             )
         ]
     found = []
-    if sound.narrowband:
+    if sound.narrowband and not widened:
         found.append(
             Diagnosis(
                 Fault(f"{who}_resampled_twice"),

@@ -164,6 +164,7 @@ class StreamManager:
             quality=call.quality,
             stats=call.stats,
             held=self._view.held(call.call.channel_id),
+            caller_hz=call.wire.heard.rate_hz,
         )
 
     def stop(self) -> None:

@@ -47,7 +47,11 @@ class _CallerGone(Exception):
 
 
 class VoicebotCall:
-    """Drives one call. The manager feeds the events of its channels; `run` is awaited once."""
+    """Drives one call. The manager feeds the events of its channels; `run` is awaited once.
+
+    Attributes:
+        wire: How audio goes between Asterisk and us.
+    """
 
     def __init__(
         self,
@@ -75,7 +79,7 @@ class VoicebotCall:
         self._record = record
         self._monotonic = monotonic
         self._stream: StreamHandle | None = None
-        self._wire = WIRES[profile.audio or pbx.audio]
+        self.wire = WIRES[profile.audio or pbx.audio]
         self._hangup_requested = False
         loop = asyncio.get_running_loop()
         self._gone: asyncio.Future[None] = loop.create_future()
@@ -232,7 +236,7 @@ class VoicebotCall:
             self._ari.create_bridge(self.bridge_id, name=self.bridge_id),
             open_media_channel(
                 self._ari,
-                self._wire,
+                self.wire,
                 channel_id=self.media_channel_id,
                 ours=self._media.external_host(stream.rtp.port),
                 rtp_host=self._pbx.rtp_host,
@@ -399,7 +403,7 @@ class VoicebotCall:
             call_id=self.call.call_id,
             record=self._record,
             parameters=parameters,
-            audio=self._wire.name,
+            audio=self.wire.name,
         )
 
 

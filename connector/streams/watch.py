@@ -10,6 +10,7 @@ import structlog
 
 from connector.asterisk.ari import Ari, AriError
 from connector.audio.levels import describe
+from connector.audio.wire import PLAIN
 from connector.config import ProfileSettings
 from connector.media.control import StreamStats
 from connector.media.diagnosis import Diagnosis, Fault, Known, diagnose
@@ -32,6 +33,7 @@ class Watched:
         stats: Its counters.
         held: The call is on hold.
         bot_speaks: The bot is meant to.
+        caller_hz: Rate of the caller's audio as it comes from Asterisk.
     """
 
     stream_id: str
@@ -42,6 +44,7 @@ class Watched:
     stats: StreamStats
     held: bool = False
     bot_speaks: bool = True
+    caller_hz: int = PLAIN.heard.rate_hz
 
 
 @dataclass(slots=True)
@@ -119,6 +122,7 @@ def _known(stream: Watched, seen: _Seen) -> Known:
         bot_speaks=stream.bot_speaks,
         held=stream.held,
         caller_sends=seen.caller_sends,
+        caller_widened=options.to_bot.rate_hz > stream.caller_hz,
     )
 
 

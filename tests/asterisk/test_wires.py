@@ -64,9 +64,11 @@ class LinearBot:
                 await self._more.wait()
 
     async def play(self, hz: float, seconds: float) -> None:
-        wave = sine(hz, round(seconds * self.rate_hz), rate_hz=self.rate_hz).astype("<i2").tobytes()
-        for at in range(0, len(wave), 60_000):
-            await self._connection.send(wave[at : at + 60_000])
+        await self.send(sine(hz, round(seconds * self.rate_hz), rate_hz=self.rate_hz).astype("<i2").tobytes())
+
+    async def send(self, audio: bytes) -> None:
+        for at in range(0, len(audio), 60_000):
+            await self._connection.send(audio[at : at + 60_000])
 
     def last_second(self) -> NDArray[np.int16]:
         return np.frombuffer(bytes(self.heard[-2 * self.rate_hz :]), "<i2")

@@ -84,6 +84,7 @@ def test_each_fault_is_named_and_no_other(fault: Fault, measured: Quality, stats
         (quality(bot_pace=2.0), FINE, KNOWN),  # a sentence at once is no rate
         (quality(bot_pace=1.2, bot_regular=True, bot_backlog_ms=200), FINE, KNOWN),
         (quality(bot_pace=0.9), FINE, KNOWN),  # nothing was missing
+        (quality(caller=Sound(looked_ms=500, narrowband=True)), FINE, Known(caller_widened=True)),
     ],
 )
 def test_what_is_no_fault(measured: Quality, stats: StreamStats, known: Known) -> None:
