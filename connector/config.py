@@ -160,6 +160,8 @@ class AriSettings(Section):
     password: SecretStr
     app: str = "connector"
     """Name of the Stasis application in the dialplan. No other process may use it."""
+    tls_ca_file: Path | None = None
+    """CA certificate of the PBX, where `url` is https://; none: the system's. It counts for the SIP WebSocket too."""
 
     @field_validator("url")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from pathlib import Path
 from random import Random
 
 from connector.asterisk.ami import Ami
@@ -21,12 +22,7 @@ def new_ami(name: str, settings: AmiSettings, random: Random) -> Ami:
     Raises:
         StartFailed: The CA file cannot be used.
     """
-    tls: ssl.SSLContext | None = None
-    if settings.tls:
-        try:
-            tls = ssl.create_default_context(cafile=settings.tls_ca_file)
-        except OSError as error:
-            raise StartFailed(f"pbx.{name}.ami.tls_ca_file: {settings.tls_ca_file} cannot be used: {error}") from None
+    tls = _trusting(settings.tls_ca_file, f"pbx.{name}.ami.tls_ca_file") if settings.tls else None
     return Ami(
         pbx=name,
         host=settings.host,
@@ -41,7 +37,11 @@ def new_ami(name: str, settings: AmiSettings, random: Random) -> Ami:
 
 
 def new_ari(name: str, pbx: PbxSettings, random: Random, *, app: str | None = None) -> Ari:
-    """The ARI client of a PBX as the settings say; `app` replaces the application's name."""
+    """The ARI client of a PBX as the settings say; `app` replaces the application's name.
+
+    Raises:
+        StartFailed: The CA file cannot be used.
+    """
     return Ari(
         pbx=name,
         url=pbx.ari.url,
@@ -51,4 +51,13 @@ def new_ari(name: str, pbx: PbxSettings, random: Random, *, app: str | None = No
         clock=time.time,
         monotonic=time.monotonic,
         random=random,
+        tls=_trusting(pbx.ari.tls_ca_file, f"pbx.{name}.ari.tls_ca_file"),
     )
+
+
+def _trusting(ca_file: Path | None, key: str) -> ssl.SSLContext:
+    """Checks a PBX's certificate against this CA alone, or where there is none against the system's."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise StartFailed(f"{key}: {ca_file} cannot be used: {error}") from None

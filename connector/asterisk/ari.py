@@ -21,13 +21,16 @@ from connector.asterisk.ari_errors import (
     AriError,
     AriNotFound,
     AriNotInStasis,
+    AriNoTls,
     AriRejected,
     AriServerError,
     AriTimeout,
     AriUnauthorized,
     AriUnreachable,
     AriUnsafeSubscription,
+    AriUntrusted,
 )
+from connector.asterisk.ari_http import untrusted
 from connector.asterisk.ari_models import ApplicationReplaced, Event, decode_event
 from connector.asterisk.ari_rest import AriRest, ExternalMedia
 from connector.asterisk.backoff import backoff
@@ -47,6 +50,7 @@ __all__ = [
     "AriItem",
     "AriLimits",
     "AriLost",
+    "AriNoTls",
     "AriNotFound",
     "AriNotInStasis",
     "AriOverflow",
@@ -57,6 +61,7 @@ __all__ = [
     "AriUnauthorized",
     "AriUnreachable",
     "AriUnsafeSubscription",
+    "AriUntrusted",
     "ExternalMedia",
 ]
 
@@ -262,6 +267,8 @@ class Ari(AriRest):
                 f"the answer to the events request is {error.status}: check that the address ends in /ari and that "
                 "res_ari_events.so and res_http_websocket.so are loaded"
             )
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise _Refused(f"{untrusted(error)}. {AriUntrusted.remedy}") from None
         except aiohttp.ClientError as error:
             return f"cannot connect: {error}"
         self.certificate_expires_at = certificate_end(socket)

@@ -30,6 +30,18 @@ class AriUnreachable(AriError):
     remedy = "Check that Asterisk runs, and host, port and TLS against http.conf"
 
 
+class AriNoTls(AriUnreachable):
+    """What listens at an https address does not speak TLS."""
+
+    remedy = "Check that ari.url has the port of tlsbindaddr in http.conf, or use http://"
+
+
+class AriUntrusted(AriError):
+    """The certificate of an https address is not one that we trust; nothing was sent."""
+
+    remedy = "Set ari.tls_ca_file to the CA of the PBX, and ari.url to a name that its certificate has"
+
+
 class AriTimeout(AriError):
     """No answer within the deadline: a POST or DELETE may have happened."""
 

@@ -13,7 +13,15 @@ import msgspec
 from pydantic import SecretStr
 from yarl import URL
 
-from connector.asterisk.ari_errors import AriBadAnswer, AriNotFound, AriTimeout, AriUnreachable, error_of
+from connector.asterisk.ari_errors import (
+    AriBadAnswer,
+    AriNotFound,
+    AriNoTls,
+    AriTimeout,
+    AriUnreachable,
+    AriUntrusted,
+    error_of,
+)
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Bound of one answer; a channel is about 700 bytes."""
@@ -103,6 +111,10 @@ class AriHttp:
                 raw = await _read(answer)
         except TimeoutError:
             raise AriTimeout(method, path, None, f"no answer within {self._deadline_s:g} s") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise AriUntrusted(method, path, None, untrusted(error)) from None
+        except aiohttp.ClientConnectorSSLError as error:
+            raise AriNoTls(method, path, None, f"no TLS there ({error.os_error})") from None
         except aiohttp.ClientError as error:
             raise AriUnreachable(method, path, None, f"{error or type(error).__name__}") from None
         if raw is None:
@@ -123,6 +135,13 @@ class AriHttp:
         if self._http is None:
             raise RuntimeError("use Ari as `async with`")
         return self._http
+
+
+def untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """What is wrong with the certificate of the other side, in OpenSSL's words."""
+    cause = error.certificate_error
+    said = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(cause)
+    return f"the certificate is not trusted ({said})"
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes | None:

@@ -46,6 +46,8 @@ class Cause(enum.StrEnum):
     # ARI
     ARI_UNREACHABLE = "ari_unreachable"
     ARI_TIMEOUT = "ari_timeout"
+    ARI_CERTIFICATE = "ari_certificate"
+    ARI_TLS = "ari_tls"
     ARI_NOT_ARI = "ari_not_ari"
     ARI_LOGIN = "ari_login"
     ARI_READ_ONLY = "ari_read_only"

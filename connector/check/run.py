@@ -74,7 +74,12 @@ class _PbxCheck:
             if rtp is not None:
                 check_range(self._at_rtp, rtp, self._pbx, self._settings, self._findings)
             app = self._pbx.ari.app[: MAX_APP_CHARACTERS - len(APP_SUFFIX)] + APP_SUFFIX
-            async with new_ari(self._name, self._pbx, self._random, app=app) as ari:
+            try:
+                client = new_ari(self._name, self._pbx, self._random, app=app)
+            except StartFailed as error:
+                self._findings.error(self._at_ari, Cause.ARI_CERTIFICATE, str(error))
+                return
+            async with client as ari:
                 usable = await self._ari(ari)
                 channel_ids = await self._tones(ari, rtp, usable)
             if ami is not None and channel_ids:

@@ -9,9 +9,11 @@ from connector.asterisk.ari import (
     Ari,
     AriError,
     AriNotFound,
+    AriNoTls,
     AriTimeout,
     AriUnauthorized,
     AriUnreachable,
+    AriUntrusted,
 )
 from connector.check.findings import SAMPLE_SECRET, Cause, Findings
 from connector.config import AriSettings
@@ -82,10 +84,22 @@ def _what_is_wrong(error: AriError, settings: AriSettings) -> tuple[Cause, str]:
                 f"{at} gave no answer ({error.message}): check host, port and firewall; if Asterisk runs there, its "
                 "ARI hangs, and a restart cures that"
             )
+        case AriUntrusted():
+            return Cause.ARI_CERTIFICATE, (
+                f"at {at} {error.message}: set ari.tls_ca_file to the CA of the PBX, and ari.url to a name that is in "
+                "the certificate"
+            )
+        case AriNoTls():
+            return Cause.ARI_TLS, (
+                f"{at} does not speak TLS: set the port of ari.url to that of tlsbindaddr in http.conf (8089 by "
+                "default) with tlsenable = yes there, or use http://"
+            )
         case AriUnreachable():
+            secure = urlsplit(at).scheme == "https"
+            other = " (tlsbindaddr for https)" if secure else "; if that is the port of tlsbindaddr, use https://"
             return Cause.ARI_UNREACHABLE, (
                 f"{at} cannot be reached ({error.message}): check that Asterisk runs, and enabled, bindaddr and "
-                f"bindport in http.conf{' (tlsbindaddr for https)' if urlsplit(at).scheme == 'https' else ''}"
+                f"bindport in http.conf{other}"
             )
         case AriNotFound():
             return Cause.ARI_NOT_ARI, (

@@ -122,6 +122,10 @@ class LabAsterisk:
         """First and last UDP port of its RTP range, both included."""
         return self.ports.rtp
 
+    def inside(self, path: Path) -> str:
+        """A path within `folder`, as Asterisk itself sees it."""
+        return f"{self._inside}/{path.relative_to(self.folder)}"
+
     @property
     def queue_log(self) -> Path:
         """Asterisk's own account of the queues."""

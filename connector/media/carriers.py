@@ -26,7 +26,7 @@ class Carriers:
         audio: Exchanges their audio.
         host: IP address to listen on for AudioSocket.
         port: TCP port; that of the worker's RTP, which is UDP.
-        tls: For Asterisk at wss://.
+        tls: For Asterisk at wss:// whose certificate the system's CAs vouch for.
         refused: Told of audio that is not what the stream has asked for.
     """
 
@@ -40,6 +40,7 @@ class Carriers:
         self._server = AudioSocketServer(host, port)
         self._dials: dict[str, asyncio.Task[None]] = {}
         self._claims: dict[str, bytes] = {}
+        self._trusted: dict[str, ssl.SSLContext] = {}
 
     async def prepare(self, stream: Stream) -> None:
         """What has to be there before Asterisk makes the channel.
@@ -53,7 +54,7 @@ class Carriers:
     def attach(self, stream: Stream, remote: AudioSocketPeer | WebSocketPeer) -> None:
         """Connects the stream; audio begins when the connection is there."""
         if isinstance(remote, WebSocketPeer):
-            self._dials[stream.stream_id] = asyncio.create_task(self._dial(stream, remote.url))
+            self._dials[stream.stream_id] = asyncio.create_task(self._dial(stream, remote))
             return
         uuid = bytes.fromhex(remote.uuid)
         self._claims[stream.stream_id] = uuid
@@ -82,14 +83,15 @@ class Carriers:
         )
         self._audio.attach_carrier(stream, connection)
 
-    async def _dial(self, stream: Stream, url: str) -> None:
+    async def _dial(self, stream: Stream, remote: WebSocketPeer) -> None:
         carrier = AsteriskSocket(
             stream.wire.heard, lambda payload: self._audio.take_carried(stream, payload), stream.played
         )
         try:
-            await carrier.open(url, self._tls)
-        except DialFailed as failure:
-            log.error("asterisk_media_not_reached", stream_id=stream.stream_id, detail=failure.detail)
+            await carrier.open(remote.url, self._trusting(remote.tls_ca_file))
+        except (DialFailed, OSError) as failure:
+            detail = failure.detail if isinstance(failure, DialFailed) else f"{remote.tls_ca_file}: {failure}"
+            log.error("asterisk_media_not_reached", stream_id=stream.stream_id, detail=detail)
             stream.close(EndCause.ASTERISK_ERROR)
             return
         try:
@@ -98,6 +100,14 @@ class Carriers:
         finally:
             carrier.close()
         self._gone(stream, how)
+
+    def _trusting(self, ca_file: str) -> ssl.SSLContext:
+        """Reading a CA takes a millisecond, so each is read once; there are as many as PBXs."""
+        if not ca_file:
+            return self._tls
+        if ca_file not in self._trusted:
+            self._trusted[ca_file] = ssl.create_default_context(cafile=ca_file)
+        return self._trusted[ca_file]
 
     def _gone(self, stream: Stream, how: str) -> None:
         """Asterisk has let go of the channel, of which ARI tells more; until then the bot hears nothing."""

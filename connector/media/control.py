@@ -98,9 +98,15 @@ class AudioSocketPeer(msgspec.Struct, frozen=True, tag="audiosocket"):
 
 
 class WebSocketPeer(msgspec.Struct, frozen=True, tag="websocket"):
-    """A channel of chan_websocket: ws:// or wss:// with the id of its connection, which is a secret."""
+    """A channel of chan_websocket: ws:// or wss:// with the id of its connection, which is a secret.
+
+    Attributes:
+        url: Where Asterisk awaits us.
+        tls_ca_file: CA that vouches for it; empty: the system's.
+    """
 
     url: str
+    tls_ca_file: str = ""
 
 
 Remote = Address | AudioSocketPeer | WebSocketPeer

@@ -9,7 +9,9 @@ from connector.audio.wire import Transport, Wire
 from connector.media.control import Address, AudioSocketPeer, Remote, WebSocketPeer
 
 
-async def open_media_channel(ari: Ari, wire: Wire, *, channel_id: str, ours: str, rtp_host: str) -> Remote:
+async def open_media_channel(
+    ari: Ari, wire: Wire, *, channel_id: str, ours: str, rtp_host: str, tls_ca_file: str = ""
+) -> Remote:
     """Makes the channel. It may be bridged after its own StasisStart, not before.
 
     Args:
@@ -18,6 +20,7 @@ async def open_media_channel(ari: Ari, wire: Wire, *, channel_id: str, ours: str
         channel_id: Chosen by us, see `connector.asterisk.ids`.
         ours: `address:port` of the worker, UDP for RTP and TCP for AudioSocket.
         rtp_host: Where we reach Asterisk's RTP; empty: what Asterisk says.
+        tls_ca_file: Of Asterisk's HTTP server, for WebSockets to it.
 
     Returns:
         What the stream is to be attached to.
@@ -34,4 +37,5 @@ async def open_media_channel(ari: Ari, wire: Wire, *, channel_id: str, ours: str
             await ari.audio_socket(channel_id, external_host=ours, format=wire.codec, uuid=str(uuid))
             return AudioSocketPeer(uuid.hex)
         case Transport.WEBSOCKET:
-            return WebSocketPeer(await ari.media_websocket(channel_id, format=wire.codec))
+            url = await ari.media_websocket(channel_id, format=wire.codec)
+            return WebSocketPeer(url, tls_ca_file)

@@ -240,6 +240,7 @@ class VoicebotCall:
                 channel_id=self.media_channel_id,
                 ours=self._media.external_host(stream.rtp.port),
                 rtp_host=self._pbx.rtp_host,
+                tls_ca_file=str(self._pbx.ari.tls_ca_file or ""),
             ),
             return_exceptions=True,
         )

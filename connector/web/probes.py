@@ -54,7 +54,7 @@ class PbxProbes:
 
     async def ari(self, pbx: str) -> ProbeResult:
         """Asks ARI for its version."""
-        return await self._probe(self._ari(self._settings[pbx]))
+        return await self._probe(self._ari(self._settings[pbx], pbx))
 
     async def sip_websocket(self, pbx: str) -> ProbeResult:
         """Opens the SIP WebSocket of browser phones (RFC 7118) and closes it."""
@@ -98,14 +98,23 @@ class PbxProbes:
         finally:
             await client.close()
 
-    async def _ari(self, settings: PbxSettings) -> str:
+    async def _ari(self, settings: PbxSettings, pbx: str) -> str:
         ari = settings.ari
         try:
             rest = AriRest(
-                url=ari.url, username=ari.username, password=ari.password, app=ari.app, deadline_s=DEADLINE_S
+                url=ari.url,
+                username=ari.username,
+                password=ari.password,
+                app=ari.app,
+                deadline_s=DEADLINE_S,
+                tls=ssl.create_default_context(cafile=ari.tls_ca_file),
             )
             async with rest:
                 info = await rest.info()
+        except OSError as error:
+            raise _Failed(
+                f"{ari.tls_ca_file} cannot be used: {error}.", f"Correct pbx.{pbx}.ari.tls_ca_file."
+            ) from None
         except AriError as error:
             raise _Failed(f"{error.message or 'It failed'} ({ari.url}).", error.remedy) from None
         version = info.system.version if info.system is not None else "of unknown version"
@@ -119,7 +128,11 @@ class PbxProbes:
                 "Set it to the address that browser phones use, such as wss://…/ws.",
             )
         try:
-            async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=("sip",)) as socket:
+            tls = ssl.create_default_context(cafile=settings.ari.tls_ca_file)
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(url, protocols=("sip",), ssl=tls) as socket,
+            ):
                 if socket.protocol != "sip":
                     raise _Failed(f"{url} is a WebSocket, but not one for SIP.", NOT_SIP)
         except aiohttp.WSServerHandshakeError as error:

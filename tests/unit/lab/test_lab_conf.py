@@ -23,8 +23,8 @@ PORTS = LabPorts(ami=1, http=2, sip=3, phones=(4, 5), rtp=(10, 19), spare=())
 def test_each_file_gets_a_secret_of_its_own() -> None:
     counter = itertools.count()
     files, secrets = connector_files(sample_conf_dir(), lambda: f"secret{next(counter)}")
-    assert secrets.keys() == {"connector-manager.conf", "connector-ari.conf"}
-    assert len(set(secrets.values())) == 2
+    assert secrets.keys() == {"connector-manager.conf", "connector-ari.conf", "connector-pjsip.conf"}
+    assert len(set(secrets.values())) == 3
     assert not any(SAMPLE_SECRET in text for text in files.values())
     assert all(secret in files[name] for name, secret in secrets.items())
     assert new_secret() != new_secret()
