@@ -34,7 +34,7 @@ from connector.live import live_state
 from connector.media.engine import BindFailed, MediaEngine
 from connector.net.credentials import Secrets
 from connector.net.fetch import Fetcher
-from connector.pbx_clients import StartFailed, new_ami, new_ari
+from connector.pbx_clients import StartFailed, new_link
 from connector.records import AgentInterval, CallRecord, Published
 from connector.store.database import BadUrl
 from connector.store.service import LiveView, Store
@@ -48,6 +48,7 @@ from connector.telemetry.certificates import CertificatesCollector
 from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
+from connector.telemetry.vendors import VendorCounters
 from connector.web.audit import Audit
 from connector.web.auth.build import accounts_of, sso_of
 from connector.web.directory import WholeDirectory
@@ -64,6 +65,7 @@ from connector.web.rest.api import Api
 from connector.web.rest.people import Person as KnownPerson
 from connector.web.rest.phones import PhonesApi
 from connector.web.server import BadCertificate, PortTaken, Web
+from connector.web.vendors.build import VendorApis
 
 log = structlog.get_logger()
 
@@ -108,8 +110,9 @@ class Connector:
         self._admission = Admission(node_limit=settings.media.max_streams)
         self._registry = new_registry()
         self._counters = StreamCounters(self._registry)
+        self._vendor_counters = VendorCounters(self._registry)
         self._bus.handle("queue-waits", QueueWaits(self._registry).on_event, QueueWaits.takes)
-        self._links = {name: self._link(name, pbx) for name, pbx in settings.pbx.items()}
+        self._links = {name: new_link(name, pbx, self._bus, self._random) for name, pbx in settings.pbx.items()}
         self.figures = {name: self._count(name, link) for name, link in self._links.items()}
         """What each PBX is measured by."""
         counted = FigureCounters(self.figures, self._clock, per_agent=settings.metrics.agents)
@@ -119,11 +122,13 @@ class Connector:
         self._bus.handle("history", self.store.on_event, Store.takes)
         self.book = ProfileBook(settings.profile, self.store.profiles, clock=self._clock)
         """The profiles."""
+        secrets = Secrets(os.environ, settings.outgoing.secrets_directory)
+        fetcher = Fetcher(max_answer_bytes=settings.outgoing.max_answer_bytes)
         self._dialler = Dialler(
             engine=self.media,
             outgoing=settings.outgoing,
-            secrets=Secrets(os.environ, settings.outgoing.secrets_directory),
-            fetcher=Fetcher(max_answer_bytes=settings.outgoing.max_answer_bytes),
+            secrets=secrets,
+            fetcher=fetcher,
             clock=self._clock,
             monotonic=time.monotonic,
             random=self._random,
@@ -193,6 +198,16 @@ class Connector:
             sso=sso_of(settings.http, self._accounts, self.audit, monotonic=time.monotonic),
             live=LiveSocket(self._hub, self._accounts.still),
             listen=ListenSocket(ActionsApi(self.acts), self.taps, self.audit, self._accounts.still),
+            vendors=VendorApis(
+                settings,
+                managers=self.managers,
+                book=self.book,
+                audit=self.audit,
+                secrets=secrets,
+                fetcher=fetcher,
+                counters=self._vendor_counters,
+                monotonic=time.monotonic,
+            ),
         )
 
     async def run(self) -> None:
@@ -349,18 +364,6 @@ class Connector:
         }
 
     # -- building -------------------------------------------------------------------------------------------------
-
-    def _link(self, name: str, pbx: PbxSettings) -> PbxLink:
-        ami = new_ami(name, pbx.ami, self._random)
-        ari = new_ari(name, pbx, self._random)
-        return PbxLink(
-            pbx=name,
-            ami=ami,
-            ari=ari,
-            bus=self._bus,
-            clock=self._clock,
-            reconcile_s=pbx.resync_interval_s,
-        )
 
     def _count(self, name: str, link: PbxLink) -> Figures:
         """Gives a PBX's live state what the settings say of queues and people, and has it counted."""

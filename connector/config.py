@@ -24,6 +24,7 @@ from connector.config_profiles import OutgoingSettings as OutgoingSettings, Prof
 from connector.config_recording import RecordingSettings
 from connector.config_store import StoreSettings, checked_queue_log
 from connector.config_types import Port, Section, checked_line, checked_name, checked_url, checked_zone, ip_literal
+from connector.config_vendors import VendorApiSettings
 from connector.config_web import (
     HttpSettings as HttpSettings,
     OidcSettings as OidcSettings,
@@ -234,6 +235,7 @@ class Settings(Section):
     profile: dict[str, ProfileSettings] = Field(default={})
     """The bots by name, for example [profile.support_bot]."""
     outgoing: OutgoingSettings = OutgoingSettings()
+    vendor_api: VendorApiSettings = VendorApiSettings()
     recording: RecordingSettings = RecordingSettings()
     webhook: dict[str, WebhookSettings] = Field(default={})
     """Who is told what happens, by name, for example [webhook.crm]."""

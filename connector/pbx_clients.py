@@ -1,4 +1,4 @@
-"""The clients of a PBX as the settings say: AMI and ARI."""
+"""The clients of a PBX as the settings say: AMI, ARI, and both as one link."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from random import Random
 
 from connector.asterisk.ami import Ami
 from connector.asterisk.ari import Ari
+from connector.asterisk.link import PbxLink
+from connector.bus import Bus
 from connector.config import AmiSettings, PbxSettings
+from connector.records import Published
 
 
 class StartFailed(Exception):
@@ -52,6 +55,22 @@ def new_ari(name: str, pbx: PbxSettings, random: Random, *, app: str | None = No
         monotonic=time.monotonic,
         random=random,
         tls=_trusting(pbx.ari.tls_ca_file, f"pbx.{name}.ari.tls_ca_file"),
+    )
+
+
+def new_link(name: str, pbx: PbxSettings, bus: Bus[Published], random: Random) -> PbxLink:
+    """Both clients of a PBX, and what they keep of it.
+
+    Raises:
+        StartFailed: The CA file cannot be used.
+    """
+    return PbxLink(
+        pbx=name,
+        ami=new_ami(name, pbx.ami, random),
+        ari=new_ari(name, pbx, random),
+        bus=bus,
+        clock=time.time,
+        reconcile_s=pbx.resync_interval_s,
     )
 
 

@@ -45,6 +45,7 @@ def _section(key: str, definitions: dict[str, Any], reference: str) -> list[str]
     section = definitions[reference.rsplit("/", 1)[-1]]
     rows = []
     below: list[str] = []
+    named_alike: dict[str, list[str]] = {}
     for name, prop in section["properties"].items():
         if "$ref" in prop and "properties" in definitions[prop["$ref"].rsplit("/", 1)[-1]]:
             below += _section(f"{key}.{name}", definitions, prop["$ref"])
@@ -52,6 +53,10 @@ def _section(key: str, definitions: dict[str, Any], reference: str) -> list[str]
             rows.append(_row(name, prop, required=name in section.get("required", ())))
             for each in _choices(prop).values():
                 below += _section(f"{key}.{name}", definitions, each)
+            if each := prop.get("additionalProperties", {}).get("$ref"):
+                named_alike.setdefault(each, []).append(name)
+    for each, names in named_alike.items():
+        below += _section(f"{key}.{'|'.join(names)}.NAME", definitions, each)
     named = section["properties"].get("name", {}).get("const")
     title = f'[{key}] with name = "{named}"' if named else f"[{key}]"
     text = f"## {title}\n\n{' '.join(section.get('description', '').split())}\n"

@@ -31,6 +31,7 @@ from connector.dialects.wire import (
     MAX_NAME,
     Gather,
     Json,
+    VendorIds,
     WholeSamples,
     bad_shape,
     base64,
@@ -78,9 +79,7 @@ class Exotel(Dialect):
         self._start = start
         self._rate_hz = options.rate_hz
         self._as_text = options.numbers == "text"
-        self._stream_sid = hashed(start.stream_id)
-        self._call_sid = hashed(start.call_id)
-        self._account_sid = options.account_sid or hashed("asterisk-connector")
+        self._account_sid, self._call_sid, self._stream_sid = vendor_ids(options, start.call_id, start.stream_id)
         self._sequence = 0
         self._chunk = 0
         self._gather = Gather(options.to_bot.rate_hz * 2 * MESSAGE_MS // 1000)
@@ -181,3 +180,8 @@ def _few(parameters: dict[str, str]) -> dict[str, str]:
             few[name] = value
             left -= len(name) + len(value)
     return few
+
+
+def vendor_ids(options: ExotelOptions, call_id: str, stream_id: str) -> VendorIds:
+    """account_sid, call_sid and stream_sid of a stream."""
+    return VendorIds(options.account_sid or hashed("asterisk-connector"), hashed(call_id), hashed(stream_id))

@@ -30,6 +30,7 @@ from connector.dialects.commands import SendDigits
 from connector.dialects.wire import (
     MAX_NAME,
     Json,
+    VendorIds,
     WholeSamples,
     bad_shape,
     base64,
@@ -84,9 +85,7 @@ class Plivo(Dialect):
     def __init__(self, start: StreamStart, options: PlivoOptions) -> None:
         self._start = start
         self._encoding, self._rate_hz = options.shape
-        self._stream_id = hashed_uuid(start.stream_id)
-        self._call_id = hashed_uuid(start.call_id)
-        self._account_id = options.account_id or hashed_uuid("asterisk-connector")
+        self._account_id, self._call_id, self._stream_id = vendor_ids(options, start.call_id, start.stream_id)
         self._sequence = 0
         self._chunks = dict.fromkeys(Track, 0)
         self._samples = WholeSamples()
@@ -176,3 +175,10 @@ class Plivo(Dialect):
         numbered = {"sequenceNumber": self._sequence, **message}
         self._sequence += 1
         return text(numbered)
+
+
+def vendor_ids(options: PlivoOptions, call_id: str, stream_id: str) -> VendorIds:
+    """accountId, callId and streamId of a stream."""
+    return VendorIds(
+        options.account_id or hashed_uuid("asterisk-connector"), hashed_uuid(call_id), hashed_uuid(stream_id)
+    )

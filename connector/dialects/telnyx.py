@@ -27,6 +27,7 @@ from connector.dialects.commands import Failed
 from connector.dialects.wire import (
     MAX_NAME,
     Json,
+    VendorIds,
     WholeSamples,
     bad_shape,
     base64,
@@ -80,9 +81,7 @@ class Telnyx(Dialect):
     def __init__(self, start: StreamStart, options: TelnyxOptions) -> None:
         self._start = start
         self._options = options
-        self._stream_id = hashed_uuid(start.stream_id)
-        self._call_control_id = call_control_id(start.call_id)
-        self._user_id = options.user_id or hashed_uuid("asterisk-connector")
+        self._user_id, self._call_control_id, self._stream_id = vendor_ids(options, start.call_id, start.stream_id)
         self._sequence = 0
         self._chunks = dict.fromkeys(Track, 0)
         self._samples = WholeSamples() if options.encoding == "L16" else None
@@ -160,6 +159,7 @@ class Telnyx(Dialect):
         return text({"event": event, "sequence_number": sequence, event: value, "stream_id": self._stream_id})
 
 
-def call_control_id(call_id: str) -> str:
-    """The id by which a bot names a call in Telnyx's REST interface (`/v2/calls/{call_control_id}/actions/hangup`)."""
-    return f"v3:{hashed(call_id)}"
+def vendor_ids(options: TelnyxOptions, call_id: str, stream_id: str) -> VendorIds:
+    """user_id, call_control_id and stream_id of a stream."""
+    account = options.user_id or hashed_uuid("asterisk-connector")
+    return VendorIds(account, f"v3:{hashed(call_id)}", hashed_uuid(stream_id))

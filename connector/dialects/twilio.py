@@ -30,7 +30,7 @@ from connector.dialects.base import (
     Track,
     WireMessage,
 )
-from connector.dialects.wire import hashed, text, unknown_event
+from connector.dialects.wire import VendorIds, hashed, text, unknown_event
 
 _LEARN_FROM = 16
 """Shorter payloads say too little: their text may stand elsewhere in a message too."""
@@ -85,9 +85,7 @@ class Twilio(Dialect):
     mode = "either"
 
     def __init__(self, start: StreamStart, options: TwilioOptions) -> None:
-        self._stream_sid = sid("MZ", start.stream_id)
-        self._call_sid = sid("CA", start.call_id)
-        self._account_sid = options.account_sid or sid("AC", "asterisk-connector")
+        self._account_sid, self._call_sid, self._stream_sid = vendor_ids(options, start.call_id, start.stream_id)
         self._parameters = dict(start.parameters)
         self._tracks = [_TRACKS[track] for track in start.tracks]
         self._two_way = start.two_way
@@ -227,6 +225,12 @@ class Twilio(Dialect):
     def _numbered(self, event: str, key: str, value: object) -> str:
         self._sequence += 1
         return text({"event": event, "sequenceNumber": str(self._sequence), key: value, "streamSid": self._stream_sid})
+
+
+def vendor_ids(options: TwilioOptions, call_id: str, stream_id: str) -> VendorIds:
+    """Sids of a stream."""
+    account = options.account_sid or sid("AC", "asterisk-connector")
+    return VendorIds(account, sid("CA", call_id), sid("MZ", stream_id))
 
 
 def sid(prefix: str, ours: str) -> str:

@@ -6,7 +6,7 @@ import binascii
 import hashlib
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -121,6 +121,14 @@ def hashed_uuid(ours: str) -> str:
     raw[6] = raw[6] & 0x0F | 0x80
     raw[8] = raw[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(raw)))
+
+
+class VendorIds(NamedTuple):
+    """What a bot knows its stream by, in the vendor's form."""
+
+    account: str
+    call: str
+    stream: str
 
 
 class WholeSamples:

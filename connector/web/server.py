@@ -24,6 +24,7 @@ from connector.web.listen import ListenSocket
 from connector.web.push.socket import LiveSocket
 from connector.web.rest.api import Api
 from connector.web.rest.problems import as_problems
+from connector.web.vendors.build import VendorApis
 
 log = structlog.get_logger()
 
@@ -85,6 +86,7 @@ class Web:
         sso: Single sign-on, if there is one.
         live: The live connection, if there is one.
         listen: Listening in the browser, if there is that.
+        vendors: The vendors' REST interfaces, if there are any.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Web:
         sso: SingleSignOn | None = None,
         live: LiveSocket | None = None,
         listen: ListenSocket | None = None,
+        vendors: VendorApis | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
@@ -107,6 +110,7 @@ class Web:
         self._sso = sso
         self._live = live
         self._listen = listen
+        self._vendors = vendors
 
     @property
     def url(self) -> str:
@@ -160,6 +164,8 @@ class Web:
             self._live.add_to(application)
         if self._listen is not None:
             self._listen.add_to(application)
+        if self._vendors is not None:
+            self._vendors.add_to(application.router)
         return application
 
     async def _page(self, _request: web.Request) -> web.StreamResponse:

@@ -33,7 +33,7 @@ FLOORS = [
     ["telephony"],
     ["logs", "systemd"],
     ["config"],
-    ["config_web", "config_people", "config_store", "config_profiles", "config_recording"],
+    ["config_web", "config_people", "config_store", "config_profiles", "config_recording", "config_vendors"],
     ["dialects"],
     ["config_targets", "config_types"],
     ["audio"],

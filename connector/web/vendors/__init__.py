@@ -1,0 +1,1 @@
+"""The REST interfaces of vendors, by which their bots hang up and update calls."""
