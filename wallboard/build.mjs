@@ -13,7 +13,7 @@ if (process.argv.includes("--tests")) {
   const outdir = process.env.WALLBOARD_OUT ?? "../connector/web/static";
   await build({
     ...common,
-    entryPoints: { wallboard: "src/main.tsx" },
+    entryPoints: { wallboard: "src/main.tsx", listen: "src/listen/worklet.ts" },
     outdir,
     minify: true,
     target: ["es2022"],

@@ -69,6 +69,7 @@ class Tap:
         ari: Of its PBX.
         rtp_host: Where Asterisk's RTP is, if not where it says.
         new_id: Makes an id of a kind.
+        whisper: Who hears what is sent to the speaker's track: nobody, the speaker (`out`), or `both` sides.
 
     Attributes:
         ended: Resolves when the tapped channel is gone, or Asterisk ended a channel of the tap; says which.
@@ -83,6 +84,7 @@ class Tap:
         ari: Ari,
         rtp_host: str,
         new_id: Callable[[str], str],
+        whisper: str = "none",
     ) -> None:
         self.channel_id = channel_id
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -90,6 +92,7 @@ class Tap:
         self._ari = ari
         self._rtp_host = rtp_host
         self._new_id = new_id
+        self._whisper = whisper
         self._legs = [_Leg(track, new_id) for track in tracks]
         self._channels = {leg.media_id for leg in self._legs}
         self._starting: dict[str, asyncio.Event] = {}
@@ -211,7 +214,8 @@ class Tap:
         before, leg.snoop_id, leg.ear = leg.snoop_id, snoop_id, ear
         self._channels.add(snoop_id)
         try:
-            await self._ari.snoop(ear.channel_id, snoop_id, spy=ear.spy)
+            whisper = self._whisper if leg.track is self._speaker else "none"
+            await self._ari.snoop(ear.channel_id, snoop_id, spy=ear.spy, whisper=whisper)
             await _started(started)
             if before:
                 await self._ari.hangup(before, missing_ok=True)

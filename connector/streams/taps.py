@@ -12,6 +12,7 @@ import structlog
 from connector.asterisk.ari import Ari
 from connector.asterisk.pbx_facts import RtpRange
 from connector.config import Settings
+from connector.dialects.base import Track
 from connector.events import LegChanged, LegEnded, LegHeld
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
@@ -19,7 +20,7 @@ from connector.records import StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
-from connector.streams.listening import TRACKS, Hear, Listening
+from connector.streams.listening import TRACKS, Hear, Listening, Voice
 from connector.streams.tapcall import TapCall, TapEnding, TapOrder
 from connector.streams.watch import QualityWatch, quality_record
 from connector.telemetry.metrics import StreamCounters
@@ -152,12 +153,14 @@ class Taps:
         self._tasks.create_task(self._run(tap))
         return tap
 
-    def listen(self, channel_id: str, hear: Hear) -> Listening:
-        """Begins to listen to an agent's channel for somebody of the house; returns at once.
+    def listen(self, channel_id: str, hear: Hear, *, speaker: Track, voice: Voice = Voice.NOBODY) -> Listening:
+        """Begins to listen to a channel for somebody of the house; returns at once.
 
         Args:
             channel_id: Its uniqueid.
             hear: Gets the audio.
+            speaker: Whose channel it is.
+            voice: Who hears the listener.
 
         Raises:
             TapRefused: There is no room for it.
@@ -169,6 +172,8 @@ class Taps:
         listening = Listening(
             channel_id,
             hear,
+            speaker=speaker,
+            voice=voice,
             pbx_name=self.pbx,
             rtp_host=self._settings.pbx[self.pbx].rtp_host,
             media=self._settings.media,

@@ -17,7 +17,7 @@ from connector.access.accounts import Account, new_token
 from connector.access.rights import Role, TokenScope
 from connector.app import Connector
 from connector.audio import g711
-from connector.audio.tone import dominant_tone
+from connector.audio.tone import dominant_tone, sine
 from connector.config import Settings
 from connector.lab.asterisk import LabAsterisk
 from connector.lab.call import Call
@@ -357,6 +357,7 @@ async def test_a_conversation_is_heard_in_the_browser_and_only_in_scope(floor: F
         started = await socket.receive_json(timeout=10)
         assert started == {
             "type": "listening", "tracks": ["caller", "agent"], "encoding": "ulaw", "rate_hz": 8000, "frame_ms": 20,
+            "mode": "listen", "microphone": None,
         }  # fmt: skip
         audio: tuple[bytearray, bytearray] = (bytearray(), bytearray())
         async with asyncio.timeout(15):
@@ -373,3 +374,30 @@ async def test_a_conversation_is_heard_in_the_browser_and_only_in_scope(floor: F
         async with asyncio.timeout(10):
             while (await socket.receive()).type is aiohttp.WSMsgType.BINARY:
                 pass
+
+
+async def test_who_whispers_in_the_browser_is_heard_by_the_agent_alone_and_who_barges_in_by_both(floor: Floor) -> None:
+    caller, agent = await floor.talking()
+    headers = {"Authorization": f"Bearer {floor.tokens['anna']}"}
+    for mode, at_caller in (("whisper", {AGENT_HZ}), ("barge", {AGENT_HZ, BOSS_HZ})):
+        query = f"?pbx=main&agent=PJSIP%2Fagent1&mode={mode}"
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.ws_connect(f"{floor.url}/api/v1/listen{query}") as socket,
+        ):
+            assert (await socket.receive_json(timeout=10))["mode"] == mode
+            speaking = asyncio.create_task(speak(socket))
+            await until_tones(agent, {CALLER_HZ, BOSS_HZ})
+            await until_tones(caller, at_caller)
+            speaking.cancel()
+            await asyncio.wait({speaking})
+        await until_tones(agent, {CALLER_HZ})
+
+
+async def speak(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """A tone, 20 ms at a time, as a browser's microphone sends it."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for frame in range(1_000):
+        await socket.send_bytes(sine(BOSS_HZ, 160, rate_hz=8_000, start=160 * frame).astype("<i2").tobytes())
+        await asyncio.sleep(max(0.0, began + frame * 0.02 - loop.time()))

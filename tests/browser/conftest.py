@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from tests.browser.sound import write_microphone
+
 HERE = Path(__file__).parent
 expect.set_options(timeout=30_000)
 ARTEFACTS = Path(os.environ.get("BROWSER_ARTEFACTS", HERE / "artefacts"))
@@ -31,14 +33,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """One browser for all; a page of its own for each test."""
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """One browser for all, with a microphone that hears a tone; a page of its own for each test."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.fail("there is no Chromium: apt-get install chromium")
     async with async_playwright() as playwright:
         # No sandbox: it cannot be had as root, and only our own page is shown.
-        chromium = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        microphone = tmp_path_factory.mktemp("microphone") / "tone.wav"
+        write_microphone(microphone)
+        fake = [
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}",
+        ]
+        chromium = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *fake])
         yield chromium
         await chromium.close()
 

@@ -298,6 +298,29 @@ class ActionsApi:
             raise NotPossible(f"{name} is in no conversation of yours.", "Wait for one.")
         return acts, uniqueid, call
 
+    def caller(self, sight: Sight, pbx: str, linkedid: str) -> str:
+        """Uniqueid of the caller's channel in a call that somebody may be in, whoever has the caller.
+
+        Raises:
+            Refused: It is out of scope.
+            NotPossible: It has ended.
+        """
+        acts = self._of(pbx)
+        call = acts.state.calls.get(linkedid)
+        if call is None or not sees_call(sight, acts.state, call):
+            raise not_found(f"{pbx} has no call {linkedid!r}.", "See /api/v1/calls for those there are.")
+        uniqueid = acts.callers.caller_of(call)
+        self._reached(sight, pbx, uniqueid)
+        return uniqueid
+
+    def reaches(self, sight: Sight, pbx: str, uniqueid: str) -> bool:
+        """Whether somebody may still be in the call of a channel."""
+        try:
+            self._reached(sight, pbx, uniqueid)
+        except Refused:
+            return False
+        return True
+
     # -- within scope ---------------------------------------------------------------------------------------------
 
     def _of(self, pbx: str) -> Acts:

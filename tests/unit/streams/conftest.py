@@ -154,7 +154,7 @@ class FakeAri:
         self.on_media(channel_id)
         return ExternalMedia(channel(channel_id), "127.0.0.1", 40_000)
 
-    async def snoop(self, channel_id: str, snoop_id: str, *, spy: str) -> None:
+    async def snoop(self, channel_id: str, snoop_id: str, *, spy: str, whisper: str) -> None:
         await self._step("snoop", channel_id)
         self.up[snoop_id] = "app"
         self.snooped[snoop_id] = (channel_id, spy)

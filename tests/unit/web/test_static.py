@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "wallboard"
 STATIC = ROOT / "connector" / "web" / "static"
-BUILT = ("wallboard.js", "wallboard.css", "licences.txt")
+BUILT = ("wallboard.js", "listen.js", "wallboard.css", "licences.txt")
 
 
 def npm(*command: str, **environment: str) -> None:

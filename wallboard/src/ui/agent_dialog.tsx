@@ -6,6 +6,7 @@ import { tables } from "../live";
 import { may, session } from "../session";
 import type { AgentItem } from "../wire";
 import { Dialog } from "./dialog";
+import { ListenHere } from "./listen_here";
 import { State } from "./parts";
 
 export function AgentDialog({ id, close }: { id: string; close: () => void }) {
@@ -67,6 +68,7 @@ export function AgentDialog({ id, close }: { id: string; close: () => void }) {
               <small>{phone ? t("at_phone", { phone }) : t("no_phone")}</small>
             </p>
           )}
+          {talks && <ListenHere target={{ ...who, name }} begun={close} />}
           {may("message") && (
             <p>
               <label>

@@ -6,6 +6,7 @@ import { route } from "../route";
 import { session } from "../session";
 import { Agents } from "./agents";
 import { Calls } from "./calls";
+import { EarPanel } from "./ear_panel";
 import { Freshness, Header } from "./header";
 import { Login } from "./login";
 import { Queue } from "./queue";
@@ -23,6 +24,7 @@ export function App() {
       <main id="content" tabIndex={-1}>
         {seen.value && <View />}
       </main>
+      <EarPanel />
     </div>
   );
 }

@@ -10,6 +10,7 @@ import { may } from "../session";
 import type { FinishedCall, LiveCall, StreamState, TimelineEntry } from "../wire";
 import { Dialog } from "./dialog";
 import { FiguresAge } from "./figures_age";
+import { ListenHere } from "./listen_here";
 import { Scroll, Since } from "./parts";
 
 const RECENT_MS = 5_000;
@@ -76,6 +77,10 @@ function CallDialog({ call, close }: { call: LiveCall; close: () => void }) {
     <Dialog title={caller(call.number, call.name)} close={close}>
       {(run, busy) => (
         <fieldset disabled={busy}>
+          <ListenHere
+            target={{ pbx: call.pbx, call: call.linkedid, name: caller(call.number, call.name) }}
+            begun={close}
+          />
           {call.legs.map((leg) => (
             <p key={leg.uniqueid}>
               {leg.channel} <small>{leg.state}</small>{" "}
