@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from random import Random
@@ -44,6 +43,7 @@ from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
 from connector.streams.manager import StreamManager
 from connector.streams.recordings import Recordings
+from connector.streams.seen import Seen
 from connector.telemetry.certificates import CertificatesCollector
 from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
@@ -137,6 +137,8 @@ class Connector:
         self.recordings = Recordings(settings.recording, settings.store.directory / "recordings", clock=self._clock)
         self.media.on_recorded = self.recordings.on_recorded
         self.managers = {name: self._manager(name, pbx, self._links[name]) for name, pbx in settings.pbx.items()}
+        self.seen = Seen(self.managers, self.book)
+        """What is streamed now."""
         self.taps = {name: manager.taps for name, manager in self.managers.items()}
         """For listening to calls that are not the connector's."""
         for name, taps in self.taps.items():
@@ -148,13 +150,13 @@ class Connector:
             LiveCollector(
                 links=list(self._links.values()),
                 engine=self.media,
-                streams=self._streams_by_profile,
+                streams=self.seen.counted,
                 limits=self._stream_limits,
                 clock=self._clock,
             )
         )
         self._registry.register(CertificatesCollector(list(self._links.values()), settings.http.tls_certificate))
-        self._hub = Hub(self, clock=self._clock, run_id=uuid.uuid4().hex)
+        self._hub = Hub(self, self.seen.streams, clock=self._clock, run_id=uuid.uuid4().hex)
         self._hooks = Webhooks(settings.webhook, settings.outbox, clock=self._clock, random=self._random)
         self._registry.register(HistoryCollector(self.store.writer.stats, self.store.recoveries))
         self._registry.register(PushCollector(self._hub, self._hooks))
@@ -175,6 +177,7 @@ class Connector:
         """What can be done at each PBX."""
         api = Api(
             live=self,
+            streams=self.seen.streams,
             figures=self.figures,
             history=self.store.history,
             directory=self._directory,
@@ -232,6 +235,7 @@ class Connector:
         await web_started.wait()
         pushing = [
             tasks.create_task(self._hub.run(), name="push"),
+            tasks.create_task(self._hub.watch_streams(), name="push-streams"),
             tasks.create_task(self._hooks.run(), name="webhooks"),
         ]
         pushing.append(tasks.create_task(self.recordings.run(), name="recordings"))
@@ -349,12 +353,6 @@ class Connector:
             link.tell(DirectoryChanged(pbx=name, at=self._clock(), people=here))
 
     # -- what the metrics read ------------------------------------------------------------------------------------
-
-    def _streams_by_profile(self) -> Mapping[tuple[str, str], int]:
-        counted = Counter({(pbx, profile): 0 for pbx in self._settings.pbx for profile in self.book.profiles})
-        for pbx, manager in self.managers.items():
-            counted.update((pbx, call.call.profile) for call in manager.calls.values())
-        return counted
 
     def _stream_limits(self) -> Mapping[str, int]:
         return {

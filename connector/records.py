@@ -131,6 +131,12 @@ class StreamRecord(Event, frozen=True, kw_only=True):
     started_at: float
     setup_s: float | None
     stats: dict[str, int]
+    dialect: str = ""
+    mode: str = ""
+    peer: str = ""
+    """Scheme, host and port of the bot."""
+    queue: str = ""
+    """That the call was in, or was answered from; empty if it was of none."""
     quality: dict[str, Any] = msgspec.field(default_factory=dict)
     """How it sounded, see docs/quality.md, with `faults`; empty where audio never began."""
 

@@ -68,6 +68,37 @@ class EndCause(enum.StrEnum):
     """Asterisk refused or lost a channel or bridge that the stream needs."""
 
 
+class StreamOutcome(enum.StrEnum):
+    """What a cause means to whoever is responsible. A closed set: it is a metric label."""
+
+    COMPLETED = "completed"
+    """The conversation was over."""
+    HANDED_OVER = "handed_over"
+    """The call went on elsewhere: to an agent, or by a transfer."""
+    STOPPED = "stopped"
+    """The connector or its users ended it: by an order, at the limit of a session, at shutdown."""
+    FAILED = "failed"
+    """It should have gone on, or should have begun."""
+
+
+_OUTCOMES = {
+    EndCause.CALLER_HUNG_UP: StreamOutcome.COMPLETED,
+    EndCause.CALL_ENDED: StreamOutcome.COMPLETED,
+    EndCause.BOT_CLOSED: StreamOutcome.COMPLETED,
+    EndCause.BOT_HUNG_UP: StreamOutcome.COMPLETED,
+    EndCause.HANDED_OVER: StreamOutcome.HANDED_OVER,
+    EndCause.CALL_MOVED: StreamOutcome.HANDED_OVER,
+    EndCause.STOPPED: StreamOutcome.STOPPED,
+    EndCause.SESSION_LIMIT: StreamOutcome.STOPPED,
+    EndCause.SHUTDOWN: StreamOutcome.STOPPED,
+}
+
+
+def outcome_of(cause: EndCause) -> StreamOutcome:
+    """Every cause that is not known to be well is a failure."""
+    return _OUTCOMES.get(cause, StreamOutcome.FAILED)
+
+
 _STOP_REASONS = {
     EndCause.CALLER_HUNG_UP: StopReason.CALLER_HUNG_UP,
     EndCause.CALL_MOVED: StopReason.TRANSFERRED,

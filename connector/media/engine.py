@@ -40,6 +40,7 @@ from connector.media.control import (
 from connector.media.quality import Quality
 from connector.media.recorder import Recorded
 from connector.media.workerlink import BindFailed, WorkerLink
+from connector.net.reach import origin_of
 
 __all__ = ["BindFailed", "EngineStats", "MediaEngine", "StreamFailed", "StreamHandle"]
 
@@ -131,6 +132,11 @@ class StreamHandle:
     def remote(self) -> Remote | None:
         """How Asterisk's media is exchanged, once attached; of a stream without tracks."""
         return self._remotes.get(None)
+
+    @property
+    def peer(self) -> str:
+        """Where the bot is: scheme, host and port."""
+        return origin_of(self._request.url)
 
     def attach(self, remote: Remote, track: Track | None = None) -> None:
         """Starts audio both ways and tells the bot that the stream begins.

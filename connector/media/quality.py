@@ -31,6 +31,8 @@ class Sound(msgspec.Struct, omit_defaults=True):
 
     looked_ms: int = 0
     """How much of it was looked at."""
+    now_dbfs: float = EMPTY_DBFS
+    """Of the last look, silent or not."""
     level_dbfs: float = EMPTY_DBFS
     """Of what was not silent."""
     peak_dbfs: float = EMPTY_DBFS
@@ -128,11 +130,13 @@ class SoundMeter:
         payload = b"".join(self._frames)
         self._frames.clear()
         self.wanted = SAMPLE_FRAMES
+        self.sound.now_dbfs = EMPTY_DBFS
         if not payload:
             return
         samples = read(payload, self._encoding)
         seen = look(samples)
         sound = self.sound
+        sound.now_dbfs = dbfs(seen.power)
         ms = samples.size * 1000 // self._rate_hz
         silent_ms = sound.silence_share * sound.looked_ms + (ms if seen.silent else 0)
         sound.looked_ms += ms

@@ -124,6 +124,12 @@ class GuardedResolver(AbstractResolver):
         await self._inner.close()
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address, as it may be shown: user, path and query may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
         return ipaddress.ip_network(text, strict=False)

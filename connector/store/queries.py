@@ -229,12 +229,18 @@ class History:
         until: float,
         pbx: str = "",
         profile: str = "",
+        queue: str = "",
+        cause: str = "",
         before: Cursor | None = None,
         limit: int = 100,
+        within: Within | None = None,
     ) -> list[StreamRecord]:
-        """Streams that ended in [since, until), the latest first."""
-        wanted = _latest(schema.streams, "ended_at", since, until, {"pbx": pbx, "profile": profile}, before, limit)
-        names = ("pbx", "stream_id", "uniqueid", "profile", "cause", "detail", "started_at", "setup_s", "stats")
+        """Streams that ended in [since, until), the latest first; an empty text means any."""
+        equal = {"pbx": pbx, "profile": profile, "queue": queue, "cause": cause}
+        wanted = _latest(schema.streams, "ended_at", since, until, equal, before, limit)
+        if within is not None:
+            wanted = wanted.where(within.condition(schema.streams.c.pbx, queue=schema.streams.c.queue))
+        names = [each for each in StreamRecord.__struct_fields__ if each not in ("at", "quality")]
         return [
             StreamRecord(at=row["ended_at"], quality=row["quality"] or {}, **{name: row[name] for name in names})
             for row in await self._rows(wanted)

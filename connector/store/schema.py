@@ -188,6 +188,7 @@ streams = Table(
     Column("setup_s", Double),
     Column("stats", JSON, nullable=False),
     Column("quality", JSON),
+    *(_text(name) for name in ("dialect", "mode", "peer", "queue")),
     Index("ix_streams_ended_at", "ended_at", "key"),
 )
 """One row a stream."""

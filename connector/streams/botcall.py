@@ -20,6 +20,8 @@ class BotCall:
         stream_id: Our id of the stream.
         profile: Name of the profile.
         place: Where the call entered Stasis.
+        queue: That the dialplan named, or that the caller left last; empty if none.
+        started_at: Unix time.
         caller: For the bot: who called.
         parameters: For the bot: those of the dialplan and of the profile, the most important first. `to`, where none
             of them sets it, is the number that the caller dialled.
@@ -30,6 +32,8 @@ class BotCall:
     stream_id: str
     profile: str
     place: Place = field(default_factory=Place)
+    queue: str = ""
+    started_at: float = 0.0
     caller: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
 

@@ -167,6 +167,10 @@ class StreamManager:
             caller_hz=call.wire.heard.rate_hz,
         )
 
+    def held(self, channel_id: str) -> bool:
+        """Whether a device holds the call that a channel belongs to."""
+        return self._view.held(channel_id)
+
     def stop(self) -> None:
         """Takes no more calls and hands the running ones back."""
         self._stopping.set()
@@ -251,12 +255,15 @@ class StreamManager:
             self._refuse(channel.id, name, refusal)
             return
         given = split_arguments(args[1:])
+        place = self._place_of(channel)
         bot_call = BotCall(
             pbx=self.pbx,
             channel_id=channel.id,
             stream_id=self._new_id("stream"),
             profile=name,
-            place=self._place_of(channel),
+            place=place,
+            queue=facts.queue or place.queue,
+            started_at=self._clock(),
             caller={"from": channel.caller.number, "fromName": channel.caller.name},
             # First what the dialplan says, also in order: where a vendor's limit cuts, it cuts the profile's.
             parameters={**given, **profiles[name].parameters, **given},
@@ -317,7 +324,6 @@ class StreamManager:
 
     async def _run_call(self, call: VoicebotCall) -> None:
         bot_call = call.call
-        started_at = self._clock()
         with structlog.contextvars.bound_contextvars(
             pbx=self.pbx, call_id=bot_call.call_id, stream_id=bot_call.stream_id
         ):
@@ -330,7 +336,8 @@ class StreamManager:
                     del self._by_caller[bot_call.channel_id]
             found = self.watch.end(self._watched(call))
             log.info("stream_ended", profile=bot_call.profile, cause=ending.cause.value, detail=ending.detail)
-            self._counters.ended(self.pbx, bot_call.profile, ending.cause.value, ending.setup_s)
+            kind = (self.pbx, bot_call.profile, call.profile.dialect.name, call.profile.mode.value)
+            self._counters.ended(*kind, ending.cause, ending.setup_s)
             self._tell_handover(bot_call, ending)
             self._publish(
                 StreamRecord(
@@ -339,9 +346,13 @@ class StreamManager:
                     stream_id=bot_call.stream_id,
                     uniqueid=bot_call.channel_id,
                     profile=bot_call.profile,
+                    dialect=call.profile.dialect.name,
+                    mode=call.profile.mode.value,
+                    peer=call.peer,
+                    queue=bot_call.queue,
                     cause=ending.cause.value,
                     detail=ending.detail,
-                    started_at=started_at,
+                    started_at=bot_call.started_at,
                     setup_s=ending.setup_s,
                     stats={} if ending.stats is None else msgspec.to_builtins(ending.stats),
                     quality=quality_record(call.quality, found),

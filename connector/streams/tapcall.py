@@ -7,7 +7,7 @@ the tap stays with its channel, and ends with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,11 @@ class TapOrder:
     tracks: tuple[Track, ...] = (Track.CALLER, Track.AGENT)
     speaker: Track = Track.CALLER
     parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def queue(self) -> str:
+        """That the conversation came from; empty if it came from none."""
+        return self.parameters.get("queue", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,16 @@ class TapCall:
         self._monotonic = monotonic
         self._handles: list[StreamHandle] = []
         self._stopped: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
+
+    @property
+    def profile(self) -> ProfileSettings:
+        """What it began with."""
+        return self._profile
+
+    @property
+    def handles(self) -> Sequence[StreamHandle]:
+        """Its streams, as far as they were opened."""
+        return self._handles
 
     @property
     def call_id(self) -> str:

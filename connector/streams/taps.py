@@ -16,6 +16,7 @@ from connector.dialects.base import Track
 from connector.events import LegChanged, LegEnded, LegHeld
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
+from connector.net.reach import origin_of
 from connector.records import StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
@@ -210,14 +211,17 @@ class Taps:
             self._keep(tap, ending)
 
     def _keep(self, tap: TapCall | Listening, ending: TapEnding) -> None:
+        if not isinstance(tap, TapCall):
+            return  # it had no stream
         ended = {each.stream_id: each for each in ending.streams}
-        looked_at = tap.watched(held=False) if isinstance(tap, TapCall) else []
-        watched = {each.stream_id: each for each in looked_at}
+        watched = {each.stream_id: each for each in tap.watched(held=False)}
+        peers = {handle.stream_id: handle.peer for handle in tap.handles}
         for stream_id in tap.stream_ids:
             last = ended.get(stream_id)
             heard = watched.get(stream_id)
             found = [] if heard is None else self._watch.end(heard)
-            self._counters.ended(self.pbx, tap.order.profile, ending.cause.value, ending.setup_s)
+            kind = (self.pbx, tap.order.profile, tap.profile.dialect.name, tap.profile.mode.value)
+            self._counters.ended(*kind, ending.cause, ending.setup_s)
             self._publish(
                 StreamRecord(
                     pbx=self.pbx,
@@ -225,6 +229,10 @@ class Taps:
                     stream_id=stream_id,
                     uniqueid=tap.order.channel_id,
                     profile=tap.order.profile,
+                    dialect=tap.profile.dialect.name,
+                    mode=tap.profile.mode.value,
+                    peer=peers.get(stream_id, origin_of(tap.profile.url)),
+                    queue=tap.order.queue,
                     cause=ending.cause.value,
                     detail=ending.detail,
                     started_at=tap.started_at,

@@ -22,6 +22,7 @@ from connector.media.control import Address, AudioSocketPeer, EndCause, OpenStre
 from connector.media.engine import StreamFailed, StreamHandle
 from connector.media.quality import Quality
 from connector.media.recorder import RecordTo
+from connector.net.reach import origin_of
 from connector.streams.botcall import BotCall, Ending, added
 from connector.streams.dialling import Dialler
 from connector.streams.facts import DIALLED_NUMBER, sip_headers
@@ -96,6 +97,11 @@ class VoicebotCall:
     def profile(self) -> ProfileSettings:
         """What the call began with."""
         return self._profile
+
+    @property
+    def peer(self) -> str:
+        """Where the bot is: scheme, host and port."""
+        return self._stream.peer if self._stream is not None else origin_of(self._profile.url)
 
     @property
     def stats(self) -> StreamStats:

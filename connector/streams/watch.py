@@ -137,4 +137,6 @@ def quality_record(quality: Quality | None, found: list[Diagnosis]) -> dict[str,
         return {}
     fields = {name: getattr(quality, name) for name in quality.__struct_fields__}
     sounds = {name: msgspec.structs.asdict(fields[name]) for name in ("caller", "bot")}
+    for sound in sounds.values():
+        del sound["now_dbfs"]  # a meter, no property of the stream
     return {**fields, **sounds, "faults": as_plain(found)}

@@ -25,6 +25,7 @@ from connector.acd.model import Queue
 from connector.asterisk.link import PbxLink
 from connector.events import AgentCompleted, CallOutcome, DeviceState, LinkState, Outcome
 from connector.media import counters as media
+from connector.media.control import EndCause, outcome_of
 from connector.media.engine import MediaEngine
 
 WAIT_BUCKETS_S = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
@@ -47,8 +48,8 @@ class StreamCounters:
         labels = ("pbx", "profile")
         self._ended = Counter(
             "connector_streams",
-            "Streams that ended or could not be set up, by cause.",
-            (*labels, "cause"),
+            "Streams that ended or could not be set up, by outcome and its cause.",
+            (*labels, "dialect", "mode", "outcome", "cause"),
             registry=registry,
         )
         self._refused = Counter(
@@ -108,9 +109,9 @@ class StreamCounters:
         """A call went back to the dialplan before anything was created."""
         self._refused.labels(pbx, profile, cause).inc()
 
-    def ended(self, pbx: str, profile: str, cause: str, setup_s: float | None) -> None:
+    def ended(self, pbx: str, profile: str, dialect: str, mode: str, cause: EndCause, setup_s: float | None) -> None:
         """A stream ended; `setup_s` is None where audio never flowed."""
-        self._ended.labels(pbx, profile, cause).inc()
+        self._ended.labels(pbx, profile, dialect, mode, outcome_of(cause).value, cause.value).inc()
         if setup_s is not None:
             self._setup.labels(pbx, profile).observe(setup_s)
 
@@ -178,7 +179,7 @@ class LiveCollector(Collector):
     Args:
         links: The PBXs.
         engine: The media side.
-        streams: Active streams by PBX and profile.
+        streams: Active streams by PBX, profile, dialect and mode.
         limits: How many streams a PBX may have, by PBX; without one whose RTP range is not known.
         clock: Seconds since the epoch.
     """
@@ -188,7 +189,7 @@ class LiveCollector(Collector):
         *,
         links: Sequence[PbxLink],
         engine: MediaEngine,
-        streams: Callable[[], Mapping[tuple[str, str], int]],
+        streams: Callable[[], Mapping[tuple[str, str, str, str], int]],
         limits: Callable[[], Mapping[str, int]],
         clock: Callable[[], float],
     ) -> None:
@@ -297,7 +298,8 @@ class LiveCollector(Collector):
         yield from (waiting, longest, members, paused, outcomes)
 
     def _collect_streams(self) -> Iterable[Metric]:
-        active = _gauge("connector_streams_active", "Streams that are set up or running.", "pbx", "profile")
+        labels = ("pbx", "profile", "dialect", "mode")
+        active = _gauge("connector_streams_active", "Streams that are set up or running.", *labels)
         for key, count in self._streams().items():
             active.add_metric(key, count)
         limit = _gauge("connector_stream_limit", "Streams the PBX's RTP ports and the settings allow.", "pbx")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from connector.acd.model import PbxState
-from connector.records import AuditRecord, CallRecord
+from connector.records import AuditRecord, CallRecord, StreamRecord
 from connector.store.queries import AgentQuarter, QueueQuarter
 from connector.store.within import Within
 from connector.web.rest.people import Person
@@ -84,6 +84,22 @@ class History(Protocol):
         within: Within | None = None,
     ) -> list[AgentQuarter]:
         """Quarters of an hour by (starts_at, pbx, agent)."""
+        ...
+
+    async def streams(
+        self,
+        *,
+        since: float,
+        until: float,
+        pbx: str = "",
+        profile: str = "",
+        queue: str = "",
+        cause: str = "",
+        before: tuple[float, str] | None = None,
+        limit: int = 100,
+        within: Within | None = None,
+    ) -> list[StreamRecord]:
+        """Streams by (ended_at, key), the latest first."""
         ...
 
     async def audit(

@@ -24,6 +24,7 @@ def published() -> dict[str, dict[str, Any]]:
     nobody: Any = None  # nothing is asked while the document is made
     api = Api(
         live=nobody,
+        streams=nobody,
         figures={},
         history=nobody,
         directory=nobody,

@@ -11,8 +11,10 @@ from connector.access.sight import Sight
 from connector.acd.model import Agent, Call, PbxState
 from connector.records import TimelineEntry
 from connector.web.rest.shapes import AgentView, CallerView, FinishedCall, LegView, LiveCall
+from connector.web.rest.stream_views import StreamView
 
 C = TypeVar("C", bound=CallerView)
+S = TypeVar("S", bound=StreamView)
 A = TypeVar("A", bound=AgentView)
 
 
@@ -67,6 +69,11 @@ def _owns_a_leg(sight: Sight, state: PbxState, call: Call) -> bool:
     return any(agent and owns_agent(sight, state, agent) for agent in agents)
 
 
+def sees_stream(sight: Sight, stream: StreamView) -> bool:
+    """Whether a stream is seen: of a queue in scope, or of an agent of an own team."""
+    return sight.whole or sight.agent(stream.pbx, stream.queues, stream.teams)
+
+
 # -- as shown -----------------------------------------------------------------------------------------------------
 
 
@@ -85,6 +92,18 @@ def shown_agent(sight: Sight, view: A, call: bool) -> A:
         return view
     queues = tuple(queue for queue in view.queues if sight.queue(view.pbx, queue))
     return msgspec.structs.replace(view, queues=queues, call=view.call if call else "")
+
+
+def shown_stream(sight: Sight, view: S) -> S:
+    """A stream: of the queues only those in scope."""
+    if sight.clear:
+        return view
+    return msgspec.structs.replace(
+        view,
+        queues=tuple(queue for queue in view.queues if sight.queue(view.pbx, queue)),
+        number=sight.number(view.number),
+        name=sight.number(view.name),
+    )
 
 
 def shown_call(sight: Sight, view: LiveCall) -> LiveCall:

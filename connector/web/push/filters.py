@@ -17,10 +17,11 @@ from connector.web.push.messages import (
     LinkItem,
     MemberItem,
     QueueItem,
+    StreamItem,
     Subscribe,
     TrunkItem,
 )
-from connector.web.scope import sees_call, shown_agent, shown_caller
+from connector.web.scope import sees_call, sees_stream, shown_agent, shown_caller, shown_stream
 
 
 def _set(names: tuple[str, ...] | None) -> frozenset[str] | None:
@@ -34,6 +35,7 @@ class Filter:
     pbx: frozenset[str] | None = None
     queues: frozenset[str] | None = None
     agents: frozenset[str] | None = None
+    meters: bool = False
     events: frozenset[str] = frozenset()
     sight: Sight = ALL
 
@@ -41,13 +43,18 @@ class Filter:
     def of(cls, subscribe: Subscribe, sight: Sight = ALL) -> Filter:
         """The filter that a viewer asks for, within what they may see."""
         return cls(
-            _set(subscribe.pbx), _set(subscribe.queues), _set(subscribe.agents), frozenset(subscribe.events), sight
+            _set(subscribe.pbx),
+            _set(subscribe.queues),
+            _set(subscribe.agents),
+            subscribe.meters,
+            frozenset(subscribe.events),
+            sight,
         )
 
     def digest(self) -> str:
         """Short name of the filter, the same for equal ones."""
         parts = [None if part is None else sorted(part) for part in (self.pbx, self.queues, self.agents, self.events)]
-        return hashlib.sha256(msgspec.json.encode([*parts, self.sight.digest()])).hexdigest()[:16]
+        return hashlib.sha256(msgspec.json.encode([*parts, self.meters, self.sight.digest()])).hexdigest()[:16]
 
     def show(self, item: Item | None, live: Live) -> Item | None:
         """An item as the viewer sees it; None if they do not."""
@@ -57,6 +64,8 @@ class Filter:
         match item:
             case CallerItem() if not sight.numbers:
                 return shown_caller(sight, item)
+            case StreamItem():
+                return shown_stream(sight, self._metered(item))
             case AgentItem() if not sight.whole:
                 state = live.states().get(item.pbx)
                 call = state.calls.get(item.call) if state is not None else None
@@ -64,6 +73,15 @@ class Filter:
                     sight, item, state is not None and call is not None and sees_call(sight, state, call)
                 )
         return item
+
+    def is_told(self, old: Item | None, new: Item | None) -> bool:
+        """Whether a change of an item is one for the viewer: meters alone are not, unless asked for."""
+        if self.meters or not isinstance(old, StreamItem) or not isinstance(new, StreamItem):
+            return True
+        return self._metered(old) != self._metered(new)
+
+    def _metered(self, item: StreamItem) -> StreamItem:
+        return item if self.meters else msgspec.structs.replace(item, meters=None)
 
     def tell(self, happening: AnyHappening) -> AnyHappening | None:
         """What happened as the viewer is told; None if they are not."""
@@ -89,6 +107,12 @@ class Filter:
                 return False
             case AgentItem() if not self.sight.agent(item.pbx, item.queues, item.teams):
                 return False
+            case StreamItem() if not sees_stream(self.sight, item):
+                return False
+            case StreamItem():
+                return (self.queues is None or any(self._seen_queue(item.pbx, each) for each in item.queues)) and (
+                    self.agents is None or item.agent in self.agents
+                )
             case QueueItem() | CallerItem():
                 return self.queues is None or item.queue in self.queues
             case MemberItem():

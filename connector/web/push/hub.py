@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from connector.events import Event
+from connector.streams.seen import LiveStream
 from connector.web.happenings import AnyHappening
 from connector.web.ports import Live
 from connector.web.push.filters import Filter
@@ -24,6 +25,9 @@ TICK_S = 0.075
 
 STEP_S = 0.005
 """How long a tick may keep the loop before others are let run; a whole contact centre takes many such steps."""
+
+METERS_S = 1.0
+"""Between two looks at the streams; the media workers tell how they sound as often."""
 
 EVENTS_MAX = 20_000
 """Happenings that wait for a tick; beyond it the oldest is dropped and counted."""
@@ -133,6 +137,8 @@ class Group:
         shown: list[Item] = []
         removed: list[Removed] = []
         for each in changed:
+            if not self.filter.is_told(each.old, each.new):
+                continue
             if (new := self.filter.show(each.new, live)) is not None:
                 shown.append(new)
             elif each.old is not None and self.filter.lets_item(each.old):
@@ -160,6 +166,7 @@ class Hub:
 
     Args:
         live: The live state.
+        streams: The streams of a PBX that run, by id.
         clock: Seconds since the epoch.
         run_id: Unique for this run of the connector.
         tick_s: How long changes are gathered.
@@ -176,6 +183,7 @@ class Hub:
     def __init__(
         self,
         live: Live,
+        streams: Callable[[str], Iterable[LiveStream]] = lambda _pbx: (),
         *,
         clock: Callable[[], float],
         run_id: str,
@@ -183,7 +191,7 @@ class Hub:
         ring_items: int = 50_000,
         feed_bytes: int = 4_194_304,
     ) -> None:
-        self.shelf = Shelf(live)
+        self.shelf = Shelf(live, streams)
         self.clock = clock
         self.sequence = 0
         self.snapshots_forced = 0
@@ -236,6 +244,14 @@ class Hub:
                     await asyncio.sleep(0)
                     turn_ends = asyncio.get_running_loop().time() + STEP_S
             await asyncio.sleep(self._tick_s)
+
+    async def watch_streams(self, every_s: float = METERS_S) -> None:
+        """Looks at the streams by the clock, until cancelled; with their meters while somebody wants these."""
+        while True:
+            await asyncio.sleep(every_s)
+            self.shelf.metered = any(group.filter.meters for group in self._groups.values())
+            self.shelf.touch_streams()
+            self._dirty.set()
 
     def flush(self) -> None:
         """One tick in one go."""

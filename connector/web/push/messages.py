@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from connector.web.happenings import AnyHappening
 from connector.web.rest.shapes import AgentView, CallerView, LinkView, MemberView, QueueView, TrunkView
+from connector.web.rest.stream_views import StreamView
 
 _Names = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...], Meta(max_length=1000)]
 
@@ -29,6 +30,7 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         pbx: Only these PBXs; without it all.
         queues: Only these queues, with their members, callers and agents; without it all.
         agents: Only these agents (directory id or interface) and their memberships; without it all.
+        meters: Streams come with their meters, once a second; without it only when something else of them changes.
         events: Also tells what happens, by these names; none by default.
         resume: Where the viewer was, with the same filter.
     """
@@ -36,6 +38,7 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pbx: _Names | None = None
     queues: _Names | None = None
     agents: _Names | None = None
+    meters: bool = False
     events: _Names = ()
     resume: Resume | None = None
 
@@ -79,7 +82,13 @@ class AgentItem(AgentView, frozen=True, kw_only=True, tag_field="kind", tag="age
     id: str
 
 
-Item = LinkItem | TrunkItem | QueueItem | MemberItem | CallerItem | AgentItem
+class StreamItem(StreamView, frozen=True, kw_only=True, tag_field="kind", tag="stream"):
+    """A stream; `id` is pbx/stream. `meters` are there for viewers who ask for them, and change once a second."""
+
+    id: str
+
+
+Item = LinkItem | TrunkItem | QueueItem | MemberItem | CallerItem | AgentItem | StreamItem
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ done in steps, so that whoever owns the loop can let others run in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from connector.acd.model import Agent, PbxState
@@ -28,8 +28,20 @@ from connector.events import (
     TrunkChanged,
     TrunksSnapshot,
 )
+from connector.records import StreamRecord
+from connector.streams.seen import LiveStream
 from connector.web.ports import Live
-from connector.web.push.messages import AgentItem, CallerItem, Item, LinkItem, MemberItem, QueueItem, TrunkItem
+from connector.web.push.messages import (
+    AgentItem,
+    CallerItem,
+    Item,
+    LinkItem,
+    MemberItem,
+    QueueItem,
+    StreamItem,
+    TrunkItem,
+)
+from connector.web.rest.stream_views import stream_fields
 from connector.web.rest.views import agent_fields, caller_fields, link_fields, member_fields, queue_fields, trunk_fields
 
 AGENTS_A_STEP = 50
@@ -50,6 +62,7 @@ SHOWN = (
     QueuesSnapshot,
     TrunkChanged,
     TrunksSnapshot,
+    StreamRecord,
 )
 """Events that change what is shown."""
 
@@ -72,6 +85,7 @@ class _Touched:
     members: set[tuple[str, str, str]] = field(default_factory=set)
     agents: set[tuple[str, str]] = field(default_factory=set)
     trunks: set[tuple[str, str]] = field(default_factory=set)
+    streams: set[str] = field(default_factory=set)
 
 
 class Shelf:
@@ -79,15 +93,19 @@ class Shelf:
 
     Args:
         live: The live state.
+        streams: The streams of a PBX that run.
 
     Attributes:
         items: By kind and id.
         live: The live state.
+        metered: Streams have their meters: some viewer wants them.
     """
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, streams: Callable[[str], Iterable[LiveStream]]) -> None:
         self.items: dict[Key, Item] = {}
         self.live = live
+        self.metered = False
+        self._streams = streams
         self._parts: dict[tuple[str, str, str], set[str]] = {}
         """Ids by kind, PBX and queue, so that what is gone is found."""
         self._touched = _Touched(pbxs=set(live.states()))
@@ -109,11 +127,17 @@ class Shelf:
                 touched.trunks.add((event.pbx, event.trunk))
             case TrunksSnapshot():
                 touched.trunks.update((event.pbx, trunk) for trunk in self._trunks(event.pbx))
+            case StreamRecord():
+                touched.streams.add(event.pbx)
             case QueuesSnapshot() | LinkChanged() | EventsMissed() | DirectoryChanged():
                 touched.pbxs.add(event.pbx)
             case _:
                 return False
         return True
+
+    def touch_streams(self) -> None:
+        """Marks the streams."""
+        self._touched.streams.update(self.live.states())
 
     def touch_all(self) -> None:
         """Marks everything."""
@@ -145,6 +169,11 @@ class Shelf:
                 self._agent(states[pbx], agent, changed)
                 yield
 
+        for pbx in sorted(touched.streams):
+            if pbx not in touched.pbxs and pbx in states:
+                self._stream(states[pbx], changed)
+                yield
+
     def _touch_member(self, pbx: str, queue: str, interface: str) -> None:
         self._touched.queues.add((pbx, queue))
         self._touched.members.add((pbx, queue, interface))
@@ -169,6 +198,7 @@ class Shelf:
         self._replace("link", pbx, "", [_link(state, name) for name in state.links], changed)
         for trunk in sorted(self._trunks(pbx)):
             self._trunk(state, trunk, changed)
+        self._stream(state, changed)
         yield
         gone = {queue for kind, of, queue in self._parts if of == pbx and queue} - state.queues.keys()
         for name in sorted({*state.queues, *gone}):
@@ -211,6 +241,14 @@ class Shelf:
         id_ = f"{state.pbx}/{name}"
         item = None if trunk is None else TrunkItem(id=id_, **trunk_fields(state.pbx, trunk))
         self._put("trunk", state.pbx, "", id_, item, changed)
+
+    def _stream(self, state: PbxState, changed: list[Changed]) -> None:
+        """All streams of a PBX: a call's arrival at a queue, or an agent, tells whose they are."""
+        items = [
+            StreamItem(id=f"{state.pbx}/{each.stream_id}", **stream_fields(state, each, meters=self.metered))
+            for each in self._streams(state.pbx)
+        ]
+        self._replace("stream", state.pbx, "", items, changed)
 
     # -- putting ------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from connector.calls.acts import Acts
 from connector.streams.book import ProfileBook
+from connector.streams.seen import LiveStream
 from connector.web.audit import Audit
 from connector.web.auth.accounts import Accounts
 from connector.web.hooks.webhooks import Webhooks
@@ -28,6 +29,7 @@ from connector.web.rest.probes import ProbesApi
 from connector.web.rest.profiles import ProfilesApi
 from connector.web.rest.session import SessionApi
 from connector.web.rest.state import StateApi
+from connector.web.rest.streams import StreamsApi
 from connector.web.rest.webhooks import WebhooksApi
 
 
@@ -36,6 +38,7 @@ class Api:
 
     Args:
         live: The live state.
+        streams: The streams of a PBX that run.
         figures: The figures by PBX.
         history: What is kept.
         directory: The people.
@@ -55,6 +58,7 @@ class Api:
         self,
         *,
         live: Live,
+        streams: Callable[[str], Iterable[LiveStream]],
         figures: Mapping[str, Figures],
         history: History,
         directory: Directory,
@@ -76,6 +80,7 @@ class Api:
             *ActionsApi(acts).endpoints(),
             *StateApi(state).endpoints(),
             *LiveApi(live, history, clock).endpoints(),
+            *StreamsApi(streams, live, history, clock).endpoints(),
             *FiguresApi(figures, live, clock).endpoints(),
             *HistoryApi(history, live, clock).endpoints(),
             *AuditApi(history, clock).endpoints(),

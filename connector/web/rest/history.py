@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from connector.access.rights import Right
 from connector.access.sight import Sight
 from connector.events import Outcome
-from connector.records import AuditRecord, CallRecord, Direction
+from connector.records import AuditRecord, CallRecord, Direction, StreamRecord
 from connector.store.database import why
 from connector.store.within import Within
 from connector.web.ports import History, Live
@@ -164,7 +164,7 @@ def span(since: float | None, until: float | None, now: float) -> tuple[float, f
     return (until - DAY_S if since is None else since), until
 
 
-def cursor(last: CallRecord | AuditRecord) -> str:
+def cursor(last: CallRecord | StreamRecord | AuditRecord) -> str:
     """Where the next page begins."""
     return f"{last.at:.9f}".rstrip("0").rstrip(".") + f"~{last.key}"
 

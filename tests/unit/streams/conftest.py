@@ -36,6 +36,7 @@ from connector.media.engine import MediaEngine, StreamFailed
 from connector.media.quality import Quality
 from connector.net.credentials import Secrets
 from connector.net.fetch import Fetcher
+from connector.net.reach import origin_of
 from connector.records import StreamRecord
 from connector.streams.admission import Admission
 from connector.streams.book import ProfileBook
@@ -220,6 +221,10 @@ class FakeHandle:
     def remote(self) -> Address | None:
         return self.attached
 
+    @property
+    def peer(self) -> str:
+        return origin_of(self.request.url)
+
     def attach(self, remote: Address, track: Track | None = None) -> None:
         self.attached = remote
         self.heard_tracks.append(track)
@@ -346,7 +351,9 @@ class Scene:
         assert all(handle.ended.done() for handle in self.engine.handles)
 
     def count(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(name, {"pbx": "main", **labels}) or 0.0
+        wanted = {"pbx": "main", **labels}.items()
+        samples = (sample for family in self.registry.collect() for sample in family.samples)
+        return sum(sample.value for sample in samples if sample.name == name and wanted <= sample.labels.items())
 
     def ended(self, cause: str) -> float:
         return self.count("connector_streams_total", profile="talk", cause=cause)

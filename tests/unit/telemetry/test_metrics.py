@@ -24,6 +24,7 @@ from connector.asterisk.replay import events, messages
 from connector.asterisk.translate import Malformed
 from connector.config import Settings
 from connector.events import CallOutcome, LinkState, Outcome
+from connector.media.control import EndCause
 from connector.web.hooks.sender import Verdict
 
 ROOT = Path(__file__).parents[3]
@@ -75,7 +76,7 @@ def filled(recordings: Iterable[str] = RECORDINGS, *, agents: bool = False) -> C
     link.ami.certificate_expires_at = 2e9
     counters = connector._counters
     counters.refused("main", "echo", "full")
-    counters.ended("main", "echo", "caller_hung_up", 0.1)
+    counters.ended("main", "echo", "twilio", "voicebot", EndCause.CALLER_HUNG_UP, 0.1)
     counters.dialled("bot", "opened")
     counters.swept("main", "bridge")
     counters.fault("main", "echo", "no_rtp")

@@ -39,6 +39,7 @@ from connector.store.keep import keep
 from connector.store.profiles import KeptProfiles
 from connector.store.queries import History
 from connector.streams.book import ProfileBook
+from connector.streams.seen import LiveStream
 from connector.web.audit import Audit
 from connector.web.auth.build import accounts_of, sso_of
 from connector.web.directory import WholeDirectory
@@ -122,7 +123,8 @@ class Site:
             hooks or {}, database.with_suffix(".outbox"), clock=time.time, random=Random(1), first_retry_s=0.01
         )
         self.told: list[AnyHappening] = []
-        self.hub = Hub(pbxs, clock=self.clock, run_id="run", **{"tick_s": 0.01, **(hub or {})})
+        self.streams: list[LiveStream] = []
+        self.hub = Hub(pbxs, self.streams_of, clock=self.clock, run_id="run", **{"tick_s": 0.01, **(hub or {})})
         self.happenings = Happenings(states=pbxs.states, tell=self._tell)
         pbxs.listeners += [each.take for each in self.figures.values()]
         pbxs.listeners += [self.hub.on_item, self.happenings.on_item]
@@ -144,6 +146,7 @@ class Site:
         }
         self.api = Api(
             live=pbxs,
+            streams=self.streams_of,
             figures=self.figures,
             history=History(self.database),
             directory=people,
@@ -190,6 +193,10 @@ class Site:
         if interface == "PJSIP/desk":
             raise NoCredentials("PJSIP/desk is no browser phone.", "Set webrtc = yes.")
         return PhoneCredentials(user="web", username="web-user", password="p4ssw0rd-of-web", realm="")
+
+    def streams_of(self, pbx: str) -> list[LiveStream]:
+        """Those of `streams` that a PBX has."""
+        return [each for each in self.streams if each.pbx == pbx]
 
     def clock(self) -> float:
         return self.now
