@@ -16,6 +16,7 @@ import uvloop
 
 from connector import __version__, config, logs
 from connector.cli_accounts import add_user_commands
+from connector.cli_profiles import add_profile_commands
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     upgrade.set_defaults(handler=_db_upgrade)
 
     add_user_commands(commands, _config_argument, lambda arguments: _load(arguments))
+    add_profile_commands(commands, _config_argument, lambda arguments: _load(arguments))
 
     export = commands.add_parser("export", help="write history to a file, as CSV or Parquet")
     _config_argument(export)

@@ -107,10 +107,11 @@ class BotSocket(WSListener):
             elif now_s - self._pinged_s >= ping_timeout_s:
                 return EndCause.BOT_LOST, f"the bot has not answered a ping for {ping_timeout_s:g} s"
 
-    async def close(self) -> None:
-        """Closes with 1000 and waits a bounded time for the bot to agree."""
+    async def close(self) -> bool:
+        """Closes with 1000 and waits a bounded time for the bot to agree; gives whether it did."""
         self._transport.send_close(WSCloseCode.OK)
         await asyncio.wait((self.ended,), timeout=CLOSE_TIMEOUT_S)
+        return self.ended.done()
 
     def abort(self) -> None:
         """Lets go of the connection at once."""

@@ -300,6 +300,7 @@ class StreamEnded(msgspec.Struct, frozen=True, tag="ended"):
         detail: One sentence for the operator: status, close code, error.
         stats: What it carried.
         quality: How it sounded; None where audio never began.
+        complaints: What was wrong with packets and messages, the first of each cause.
     """
 
     stream_id: str
@@ -307,6 +308,7 @@ class StreamEnded(msgspec.Struct, frozen=True, tag="ended"):
     detail: str
     stats: StreamStats
     quality: Quality | None = None
+    complaints: dict[str, str] = {}
 
 
 class WorkerStats(msgspec.Struct, frozen=True, tag="stats"):

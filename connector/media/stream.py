@@ -35,6 +35,7 @@ from connector.dialects.commands import Command, Ended, Failed, HangUp, Notice, 
 from connector.media import counters
 from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket, End
 from connector.media.carrier import Carrier
+from connector.media.complaints import Complaints
 from connector.media.control import (
     BotCommand,
     EndCause,
@@ -57,6 +58,7 @@ from connector.media.timeline import Timeline
 _UNPACKED = AudioFormat(Encoding.L16, DECODED_HZ)
 GOODBYE_S = 0.5
 """For what still waits to be sent when we close, `stop` being the last of it, and for the bot's last word."""
+NOT_AGREED = "the bot did not answer the close of the WebSocket"
 
 log = structlog.get_logger()
 
@@ -126,8 +128,7 @@ class Stream:
         self.gauge = Gauge(self.bot_hears, self.bot_says, self._stats, self._playout)
         self._close: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
         self._detail = ""
-        self._seen_rejects: set[str] = set()
-        self._log = log.bind(pbx=request.pbx, stream_id=request.stream_id, call_id=request.call_id)
+        self._complaints = Complaints(log.bind(pbx=request.pbx, stream_id=request.stream_id, call_id=request.call_id))
 
     # -- media, called by the audio loop ------------------------------------------------------------------------
 
@@ -183,7 +184,7 @@ class Stream:
     def rejected_rtp(self, cause: RtpReject, payload_type: int = -1) -> None:
         """A datagram from the caller's address that is not used; the first of its cause is logged."""
         self.gauge.rejected(cause, payload_type)
-        self._log_once("rtp_rejected", cause, "")
+        self._complaints.note("rtp_rejected", cause, "")
 
     def close(self, cause: EndCause) -> None:
         """Ends `run` with this cause; the first one counts."""
@@ -305,7 +306,8 @@ class Stream:
             self._say(self._numbered().closing(stop_reason(self._close.result())))
         await self._until(lambda: not self._outbox, GOODBYE_S)  # what it has not read by then it will not miss
         await self._until(lambda: self._dialect.done, GOODBYE_S)
-        await self._socket.close()
+        if not await self._socket.close():
+            self._detail = self._detail or NOT_AGREED
 
     # -- called by the WebSocket -------------------------------------------------------------------------------
 
@@ -403,12 +405,12 @@ class Stream:
                 self._detail = self._detail or f"the bot failed: {code[:64]} {message[:200]!r}"
                 self.close(EndCause.BOT_FAILED)
             case Failed(code, message):
-                self._log_once("bot_reports_error", code[:64], message[:200])
+                self._complaints.note("bot_reports_error", code[:64], message[:200])
 
     def _reject(self, rejected: Rejected) -> None:
         self._stats.bot_rejected += 1
         self._totals.add(counters.bot_rejected(rejected.cause))
-        self._log_once("bot_message_rejected", rejected.cause, rejected.detail)
+        self._complaints.note("bot_message_rejected", rejected.cause, rejected.detail)
 
     def played(self, name: str) -> None:
         """A mark that the carrier was given has been reached."""
@@ -439,12 +441,5 @@ class Stream:
         else:
             self._socket.send(message)
 
-    def _log_once(self, event: str, cause: str, detail: str) -> None:
-        """The first of a cause is a change of state; the counters tell the rest."""
-        key = f"{event} {cause}"
-        if key not in self._seen_rejects:
-            self._seen_rejects.add(key)
-            self._log.warning(event, cause=cause, detail=detail)
-
     def _ended(self, cause: EndCause, detail: str) -> StreamEnded:
-        return StreamEnded(self.stream_id, cause, detail, self.stats())
+        return StreamEnded(self.stream_id, cause, detail, self.stats(), complaints=self._complaints.first)

@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parents[2] / "connector"
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["cli_accounts"],
-    ["demo"],
+    ["cli_accounts", "cli_profiles"],
+    ["demo", "trial"],
     ["check", "serve"],
     ["app"],
     ["live", "pbx_clients"],
