@@ -6,15 +6,14 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from random import Random
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
-from connector.acd.agents import agent_named, running
+from connector.acd.agents import agent_named
 from connector.acd.buckets import Day
 from connector.acd.directory import people_of
 from connector.acd.figures import COUNTED, RECENT_S, Figures
@@ -28,7 +27,8 @@ from connector.calls.acts import acts_of
 from connector.calls.confirm import Confirmations
 from connector.config import PbxSettings, Settings
 from connector.config_people import queue_settings
-from connector.events import DirectoryChanged, Person
+from connector.events import DirectoryChanged
+from connector.keeping import Keeping
 from connector.live import live_state
 from connector.media.engine import BindFailed, MediaEngine
 from connector.net.credentials import Secrets
@@ -48,6 +48,7 @@ from connector.telemetry.certificates import CertificatesCollector
 from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
+from connector.telemetry.tracing import Tracing, TracingMissing, Untraced
 from connector.telemetry.vendors import VendorCounters
 from connector.web.audit import Audit
 from connector.web.auth.build import accounts_of, sso_of
@@ -62,7 +63,6 @@ from connector.web.push.shelf import SHOWN
 from connector.web.push.socket import LiveSocket
 from connector.web.rest.actions import ActionsApi
 from connector.web.rest.api import Api
-from connector.web.rest.people import Person as KnownPerson
 from connector.web.rest.phones import PhonesApi
 from connector.web.server import BadCertificate, PortTaken, Web
 from connector.web.vendors.build import VendorApis
@@ -71,12 +71,6 @@ log = structlog.get_logger()
 
 HAND_BACK_DEADLINE_S = 5.0
 """For handing every call back to its dialplan at the end; longer than the deadline of one ARI request."""
-
-KEPT_RETRY_S = 5.0
-"""Before the kept profiles and people are asked for again after a fault."""
-
-RUNNING_EVERY_S = 300.0
-"""Between writings of what agents do now."""
 
 HISTORY_DEADLINE_S = 3.0
 """For writing the last records at the end; beyond it they go to the disk, for the next start."""
@@ -124,6 +118,8 @@ class Connector:
         """The profiles."""
         secrets = Secrets(os.environ, settings.outgoing.secrets_directory)
         fetcher = Fetcher(max_answer_bytes=settings.outgoing.max_answer_bytes)
+        self._keeping = Keeping(writer=self.store.writer, book=self.book, links=self._links, clock=self._clock)
+        self._tracing = self._new_tracing()
         self._dialler = Dialler(
             engine=self.media,
             outgoing=settings.outgoing,
@@ -133,6 +129,7 @@ class Connector:
             monotonic=time.monotonic,
             random=self._random,
             count=self._counters.dialled,
+            join=self._tracing.join,
         )
         self.recordings = Recordings(settings.recording, settings.store.directory / "recordings", clock=self._clock)
         self.media.on_recorded = self.recordings.on_recorded
@@ -166,7 +163,11 @@ class Connector:
         self._accounts = accounts_of(settings.http, self.store.accounts, clock=self._clock, monotonic=time.monotonic)
         self.audit = Audit(self._bus.publish, clock=self._clock)
         self._directory = WholeDirectory(
-            settings.agent, list(settings.pbx), self.store.directory, clock=self._clock, changed=self._people_changed
+            settings.agent,
+            list(settings.pbx),
+            self.store.directory,
+            clock=self._clock,
+            changed=self._keeping.people_changed,
         )
         confirmations = Confirmations()
         self._bus.handle("acts", confirmations.on_event)
@@ -239,8 +240,8 @@ class Connector:
             tasks.create_task(self._hooks.run(), name="webhooks"),
         ]
         pushing.append(tasks.create_task(self.recordings.run(), name="recordings"))
-        kept = tasks.create_task(self._learn_what_is_kept(), name="kept")
-        keeping = tasks.create_task(self._keep_running(), name="agents-kept")
+        kept = tasks.create_task(self._keeping.learn(self._directory), name="kept")
+        keeping = tasks.create_task(self._keeping.run(), name="agents-kept")
         accounts = tasks.create_task(self._accounts.run(self.store.writer.up), name="accounts")
         managers = [tasks.create_task(manager.run(), name=f"streams-{name}") for name, manager in self.managers.items()]
         links = [
@@ -259,9 +260,9 @@ class Connector:
             for task in (*managers, *links, *pushing, kept, keeping, accounts, engine, web):
                 task.cancel()
             await asyncio.wait((*managers, *links), timeout=HISTORY_DEADLINE_S)
-            self._put_running()
+            self._keeping.put_running()
             self.store.stop()
-            await asyncio.wait((store,), timeout=HISTORY_DEADLINE_S)
+            await asyncio.wait((store, asyncio.create_task(self._tracing.close())), timeout=HISTORY_DEADLINE_S)
             store.cancel()
 
     @property
@@ -325,33 +326,6 @@ class Connector:
         self._hub.on_happening(happening)
         self._hooks.on_happening(happening)
 
-    async def _learn_what_is_kept(self) -> None:
-        """Reads profiles and people from the database, once that can be reached."""
-        while True:
-            await self.store.writer.up.wait()
-            try:
-                await self.book.load()
-                self._people_changed(await self._directory.people())
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("kept_unknown", error=str(error))
-                await asyncio.sleep(KEPT_RETRY_S)
-            else:
-                return
-
-    def _people_changed(self, people: Sequence[KnownPerson]) -> None:
-        for name, link in self._links.items():
-            here = tuple(
-                Person(
-                    id=person.id,
-                    name=person.name,
-                    teams=person.teams,
-                    skills=person.skills,
-                    interfaces=tuple(own.interface for own in person.interfaces if own.pbx == name),
-                )
-                for person in people
-            )
-            link.tell(DirectoryChanged(pbx=name, at=self._clock(), people=here))
-
     # -- what the metrics read ------------------------------------------------------------------------------------
 
     def _stream_limits(self) -> Mapping[str, int]:
@@ -407,6 +381,18 @@ class Connector:
             {name: pbx.sip_ws_url for name, pbx in self._settings.pbx.items()},
         )
 
+    def _new_tracing(self) -> Tracing | Untraced:
+        settings = self._settings.tracing
+        if not settings.url:
+            return Untraced()
+        try:
+            tracing = Tracing(settings, node=self._settings.node.name, linkedid_of=self._linkedid_of)
+        except TracingMissing as error:
+            raise StartFailed(str(error)) from None
+        self._registry.register(tracing)
+        self._bus.handle("tracing", tracing.on_event, Tracing.takes)
+        return tracing
+
     def _store(self) -> Store:
         live = LiveView(
             agent_of=self._agent_of,
@@ -427,17 +413,6 @@ class Connector:
 
     def _recall(self, record: CallRecord | AgentInterval, over: bool) -> None:
         self.figures[record.pbx].recall(record, self._clock(), over)
-
-    async def _keep_running(self) -> None:
-        """What agents do now is kept from time to time, so that a crash costs little of it."""
-        while True:
-            await asyncio.sleep(RUNNING_EVERY_S)
-            self._put_running()
-
-    def _put_running(self) -> None:
-        for link in self._links.values():
-            for interval in running(link.state, self._clock()):
-                self.store.writer.put(interval)
 
     def _agent_of(self, pbx: str, queue: str, member: str) -> str:
         """Who the member is that queue_log names."""

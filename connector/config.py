@@ -23,6 +23,7 @@ from connector.config_people import AgentSettings, QueueSettings
 from connector.config_profiles import OutgoingSettings as OutgoingSettings, ProfileSettings as ProfileSettings
 from connector.config_recording import RecordingSettings
 from connector.config_store import StoreSettings, checked_queue_log
+from connector.config_tracing import TracingSettings
 from connector.config_types import Port, Section, checked_line, checked_name, checked_url, checked_zone, ip_literal
 from connector.config_vendors import VendorApiSettings
 from connector.config_web import (
@@ -237,6 +238,7 @@ class Settings(Section):
     outgoing: OutgoingSettings = OutgoingSettings()
     vendor_api: VendorApiSettings = VendorApiSettings()
     recording: RecordingSettings = RecordingSettings()
+    tracing: TracingSettings = TracingSettings()
     webhook: dict[str, WebhookSettings] = Field(default={})
     """Who is told what happens, by name, for example [webhook.crm]."""
     queue_default: QueueSettings = QueueSettings()

@@ -20,11 +20,14 @@ class RawStream:
     Attributes:
         said: Text messages of the connector, in order.
         audio: Bytes of audio that came.
+        headers: Of the connector's handshake, names in small letters.
     """
 
     def __init__(self, connection: ServerConnection) -> None:
         self.said: list[dict[str, Any]] = []
         self.audio = 0
+        asked = connection.request
+        self.headers = {} if asked is None else {name.lower(): value for name, value in asked.headers.raw_items()}
         self.closed = asyncio.Event()
         self._connection = connection
         self._more = asyncio.Event()

@@ -57,6 +57,7 @@ class Dialler:
         monotonic: Seconds that never go back.
         random: Jitter of the backoff.
         count: Told the outcome of each attempt: name of the profile, and `opened` or the cause.
+        join: Headers by which a bot joins the call's trace.
         sleep: Waits between attempts.
     """
 
@@ -71,6 +72,7 @@ class Dialler:
         monotonic: Callable[[], float],
         random: Random,
         count: Callable[[str, str], None],
+        join: Callable[[OpenStream], Mapping[str, str]] = lambda _: {},
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._engine = engine
@@ -81,6 +83,7 @@ class Dialler:
         self._monotonic = monotonic
         self._random = random
         self._count = count
+        self._join = join
         self._sleep = sleep
         self._breakers = Breakers(
             failures=outgoing.breaker_failures, open_s=outgoing.breaker_seconds, monotonic=monotonic
@@ -181,7 +184,7 @@ class Dialler:
         whole = msgspec.structs.replace(
             request,
             url=url,
-            headers=self._headers(profile, url),
+            headers={**self._join(request), **self._headers(profile, url)},
             connect_timeout_ms=max(1, min(profile.connect_timeout_ms, left_ms)),
             reach=self.reach(trusted),
         )
@@ -197,7 +200,7 @@ class Dialler:
                 reach=self.reach(trusted),
                 timeout_s=max(0.001, timeout_s),
                 params={"callId": request.call_id, "streamId": request.stream_id, **request.parameters},
-                headers=self._headers(profile, profile.url),
+                headers={**self._join(request), **self._headers(profile, profile.url)},
             )
         except FetchFailed as failure:
             cause = _OF_FETCH.get(failure.cause, EndCause.BOT_REJECTED)
