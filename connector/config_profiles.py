@@ -175,6 +175,9 @@ class ProfileSettings(Section):
     reorder_max_ms: Annotated[int, Field(ge=0, le=200)] = 0
     """How long a packet of the caller may wait for one that should have come before it. What comes in order never
     waits; 0: nothing does, and a packet that comes late is left out."""
+    conceal_loss: bool = False
+    """Whether the sound of packets that were lost is made up of what was before, up to 60 ms at a time; else the bot
+    gets silence. For bots that listen to people; what measures calls should hear what was lost. Not with G.722."""
     playout: PlayoutSettings = PlayoutSettings()
     record: bool = False
     """Whether calls with this bot are recorded, as `recording` says."""

@@ -169,6 +169,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         record: Where the stream is recorded; None: it is not.
         audio: How audio goes between Asterisk and us, a name of `connector.audio.wire`.
         reorder_max_ms: How long a packet of the caller may wait for one before it.
+        conceal_loss: Whether the sound of packets that were lost is made up.
         drop_oldest: What gives way when too much audio of the bot waits.
         voice: What is done to the bot's voice.
     """
@@ -191,6 +192,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     record: RecordTo | None = None
     reach: Reach = ANYWHERE
     reorder_max_ms: int = 0
+    conceal_loss: bool = False
     drop_oldest: bool = False
     voice: VoiceOptions = VoiceOptions()
 

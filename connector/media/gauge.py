@@ -131,9 +131,15 @@ class Gauge:
         quality.jitter_ms = round(self.jitter_s * 1000, 2)
         quality.jitter_max_ms = max(quality.jitter_max_ms, quality.jitter_ms)
         quality.loss_percent = round(loss_percent(stats.packets_in, stats.packets_lost), 3)
-        quality.concealed_ms = stats.packets_lost * FRAME_MS
+        quality.concealed_ms = timeline.counts.concealed_samples * FRAME_MS // FRAME_SAMPLES
         quality.in_delay_ms = round(max(0.0, timeline.behind_ms(now_s)), 1)
-        quality.mos = estimate_mos(stats.packets_in, stats.packets_lost, quality.in_delay_ms, quality.jitter_ms)
+        quality.mos = estimate_mos(
+            stats.packets_in,
+            stats.packets_lost,
+            quality.in_delay_ms,
+            quality.jitter_ms,
+            conceals=timeline.conceals,
+        )
         quality.bot_backlog_ms = playout.queued_ms
         quality.bot_share = round(min(1.0, playout.played_ms / 1000 / max(quality.age_s, 0.001)), 3)
         if now_s - self._looked_s >= _SECOND_S:

@@ -12,7 +12,7 @@ import msgspec
 
 from connector.audio.formats import AudioFormat
 from connector.audio.levels import EMPTY_DBFS, READABLE, dbfs, look, narrowband, read, sounds_like
-from connector.media.mos import mos, r_factor
+from connector.media.mos import BPL_G711, BPL_G711_CONCEALED, mos, r_factor
 
 SAMPLE_FRAMES = 5
 """100 ms: one pitch period of a deep voice is 15 ms, a vowel about 100."""
@@ -57,7 +57,7 @@ class Quality(msgspec.Struct, omit_defaults=True):
         jitter_ms: Interarrival jitter (RFC 3550 section 6.4.1), to the 2 ms of the audio loop.
         jitter_max_ms: The largest it was.
         loss_percent: Of the caller's packets.
-        concealed_ms: Silence given to the bot in the place of packets that were lost.
+        concealed_ms: Sound made up in the place of packets that were lost; 0 where the profile does not conceal.
         in_delay_ms: Mouth to bot, added here: how far the bot's clock is behind ours.
         out_delay_ms: Bot to mouth, added here: the least that waited to be played within the last second, while the
             bot spoke.
@@ -194,13 +194,13 @@ def loss_percent(received: int, lost: int) -> float:
     return 100.0 * lost / expected if expected else 0.0
 
 
-def estimate_mos(received: int, lost: int, in_delay_ms: float, jitter_ms: float) -> float:
+def estimate_mos(received: int, lost: int, in_delay_ms: float, jitter_ms: float, *, conceals: bool = False) -> float:
     """Of the caller's audio as the bot gets it; 0 where nothing came.
 
     Jitter counts as delay, as a buffer against it would add it.
     """
     if not received:
         return 0.0
-    return round(
-        mos(r_factor(loss_percent=loss_percent(received, lost), delay_ms=max(0.0, in_delay_ms) + jitter_ms)), 2
-    )
+    delay_ms = max(0.0, in_delay_ms) + jitter_ms
+    bpl = BPL_G711_CONCEALED if conceals else BPL_G711
+    return round(mos(r_factor(loss_percent=loss_percent(received, lost), delay_ms=delay_ms, bpl=bpl)), 2)

@@ -53,7 +53,7 @@ from connector.media.outbox import Outbox
 from connector.media.playout import AfterAudio, playout_for
 from connector.media.rtp import RtpReject, RtpSender
 from connector.media.side import Side
-from connector.media.timeline import Timeline
+from connector.media.timeline import Timeline, timeline_for
 
 _UNPACKED = AudioFormat(Encoding.L16, DECODED_HZ)
 GOODBYE_S = 0.5
@@ -135,7 +135,7 @@ class Stream:
     def attach(self, now_s: float) -> Timeline:
         """The call is answered: the bot is told, and its clock starts. Gives the receive side of this stream."""
         if self._timeline is None:
-            self._timeline = Timeline(now_s, self.wire, self._request.reorder_max_ms)
+            self._timeline = timeline_for(self._request, self.wire, now_s)
             self.gauge.begin(now_s, self._timeline)
             self._greeted = True
             self._say(self._numbered().opened())

@@ -15,6 +15,8 @@ import msgspec
 
 from connector.audio.transcode import silence
 from connector.audio.wire import PLAIN, Wire
+from connector.media.conceal import MAX_MS, concealer_for
+from connector.media.control import OpenStream
 from connector.media.frames import FRAME_BYTES, FRAME_MS, SAMPLE_RATE_HZ
 from connector.media.rtp import RtpPacket, int16, int32, uint16, uint32
 
@@ -33,6 +35,7 @@ MAX_MISORDER = 100
 FIRST_REORDER_S = 0.020
 MAX_HELD = 16
 """Packets that may be missing before one that waits for them."""
+MAX_CONCEALED_SAMPLES = MAX_MS * SAMPLE_RATE_HZ // 1000
 MAX_LATE_RUN = 25
 """So many late packets in a row, with none on time: the sender went back for good."""
 SILENT_G722 = b"\xfa"
@@ -54,7 +57,11 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class ReceiveCounts:
-    """What came and what did not, in packets; `filled_samples` is silence given to the bot."""
+    """What came and what did not, in packets.
+
+    Of what the bot was given instead, in samples of 1/8000 s: `filled_samples` is silence, `concealed_samples` was made
+    up in the place of lost packets.
+    """
 
     received: int = 0
     lost: int = 0
@@ -63,6 +70,7 @@ class ReceiveCounts:
     reordered: int = 0
     rebased: int = 0
     filled_samples: int = 0
+    concealed_samples: int = 0
 
 
 class Timeline:
@@ -76,9 +84,10 @@ class Timeline:
         reorder_max_ms: How long a packet may wait for one that should have come before it; 0: none waits. What comes
             in order is never delayed. How long it really waits adapts: it begins with a packet's time, doubles
             whenever a packet came too late for it, and shrinks when the wait was in vain.
+        conceals: Whether lost packets are made up for, where the format allows it; else they are silence.
     """
 
-    def __init__(self, now_s: float, wire: Wire = PLAIN, reorder_max_ms: int = 0) -> None:
+    def __init__(self, now_s: float, wire: Wire = PLAIN, reorder_max_ms: int = 0, *, conceals: bool = False) -> None:
         self.counts = ReceiveCounts()
         self.payload_type = wire.heard_type
         self._clock_ratio = wire.heard_clock_hz // SAMPLE_RATE_HZ
@@ -100,11 +109,29 @@ class Timeline:
         self._reorder_max_s = reorder_max_ms / 1000
         self._reorder_s = min(FIRST_REORDER_S, self._reorder_max_s)
         self._held: dict[int, tuple[RtpPacket, float]] = {}  # by sequence number, with the time of its arrival
+        self._concealer = concealer_for(wire.heard) if conceals else None
+
+    @property
+    def conceals(self) -> bool:
+        """Whether each packet's sound is needed, for a loss that may follow."""
+        return self._concealer is not None
 
     @property
     def waits(self) -> bool:
         """Whether packets wait for others before them."""
         return bool(self._held)
+
+    def expects(self, packet: RtpPacket) -> bool:
+        """Whether this is the packet that follows the last one, with nothing between."""
+        return (
+            packet.ssrc == self._ssrc
+            and packet.sequence == self._next_sequence
+            and packet.timestamp == self._next_timestamp
+        )
+
+    def duration_s(self, packet: RtpPacket) -> float:
+        """How much sound is in a packet."""
+        return self._units(packet.payload) / SAMPLE_RATE_HZ
 
     def receive(self, packet: RtpPacket, now_s: float) -> list[Frame]:
         """Takes a packet.
@@ -153,14 +180,15 @@ class Timeline:
             self._recent = (self._recent << (step + 1)) & ((1 << MAX_MISORDER) - 1) | 1
             self.counts.lost += step
             gap = int32(packet.timestamp - self._next_timestamp) // self._clock_ratio
-            frames = self._close_gap(gap, self._units(packet.payload), now_s)
+            frames = self._close_gap(gap, self._units(packet.payload), now_s, lost=step)
         interval_s = now_s - self._heard_s
         self._late_run = 0
         self._next_sequence = uint16(packet.sequence + 1)
         self._next_timestamp = uint32(packet.timestamp + self._units(packet.payload) * self._clock_ratio)
         self._heard_s = now_s
         self._filled_in_pause = 0
-        frames += self._append(packet.payload)
+        payload = packet.payload if self._concealer is None else self._concealer.heard(packet.payload)
+        frames += self._append(payload)
         if STEADY_AFTER_S <= interval_s < SILENT_AFTER_S:
             # What is ahead of the wall clock no more is no debt: a phone may stop its timestamps while on hold.
             self._ahead = min(self._ahead, max(0, -self._behind(now_s)))
@@ -212,9 +240,15 @@ class Timeline:
         missing = min(self._behind(now_s) - self._units(packet.payload), MAX_FILL_SAMPLES)
         return self._fill(missing // FRAME_BYTES * FRAME_BYTES)
 
-    def _close_gap(self, gap: int, size: int, now_s: float) -> list[Frame]:
+    def _close_gap(self, gap: int, size: int, now_s: float, *, lost: int) -> list[Frame]:
         if gap < 0:
             return []
+        concealed: list[Frame] = []
+        if lost and not self._ahead and self._concealer is not None and self._concealer.able:
+            made_up = min(gap, lost * size, MAX_CONCEALED_SAMPLES)
+            self.counts.concealed_samples += made_up
+            concealed = self._append(self._concealer.make_up(made_up * self._clock_ratio))
+            gap -= made_up
         missing = gap - self._ahead
         if missing > MAX_FILL_SAMPLES:
             # No such silence: had it been one, our clock would have filled all but the last second.
@@ -223,7 +257,7 @@ class Timeline:
             missing = min(self._behind(now_s) - size, MAX_FILL_SAMPLES) // FRAME_BYTES * FRAME_BYTES
         else:
             self._ahead = max(0, -missing)
-        return self._fill(missing)
+        return concealed + self._fill(missing)
 
     def _count_late(self, place: int) -> None:
         """A packet whose place, counted back from the newest, was passed on already."""
@@ -243,6 +277,8 @@ class Timeline:
     def _fill(self, samples: int) -> list[Frame]:
         if samples <= 0:
             return []
+        if self._concealer is not None:
+            self._concealer.forget()
         self.counts.filled_samples += samples
         whole = 0 if self._buffer else samples // FRAME_BYTES
         self._samples += whole * FRAME_BYTES
@@ -267,3 +303,8 @@ class Timeline:
         frame = Frame(payload, self._frames_out * FRAME_MS)
         self._frames_out += 1
         return frame
+
+
+def timeline_for(request: OpenStream, wire: Wire, now_s: float) -> Timeline:
+    """The receive side that a stream asks for."""
+    return Timeline(now_s, wire, request.reorder_max_ms, conceals=request.conceal_loss)

@@ -170,6 +170,9 @@ class TimelineRows:
         timeline = self._timelines[row]
         assert timeline is not None
         self.sync(row)
+        if timeline.expects(packet):
+            late_s = now_s - timeline.heard_s - timeline.duration_s(packet)
+            self._jitter[row] += (abs(late_s) - self._jitter[row]) / 16
         frames = timeline.receive(packet, now_s)
         self._load(row, timeline)
         return frames
@@ -222,6 +225,7 @@ class TimelineRows:
         if (
             timeline._buffer
             or timeline.waits
+            or timeline.conceals
             or timeline._ssrc is None
             or timeline._late_run >= MAX_LATE_RUN
             or timeline._frame_bytes != FRAME_BYTES

@@ -41,6 +41,7 @@ def open_message(
         max_message_bytes=profile.max_message_bytes,
         audio=audio,
         reorder_max_ms=profile.reorder_max_ms,
+        conceal_loss=profile.conceal_loss,
         drop_oldest=profile.playout.when_full == "drop_oldest",
         voice=VoiceOptions(
             gain_db=profile.playout.gain_db,
