@@ -9,7 +9,6 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -44,7 +43,11 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Server": "connector",  # not with which versions of what
 }
+"""Of every answer."""
+HSTS = {"Strict-Transport-Security": "max-age=31536000"}
+"""Where we do TLS ourselves (RFC 6797); behind a proxy it is the proxy's to say."""
 
 
 class PortTaken(Exception):
@@ -148,9 +151,10 @@ class Web:
     def application(self) -> web.Application:
         """All routes, behind the guard."""
         application = web.Application(
-            middlewares=[_with_headers, as_problems, guard(self._settings, self._accounts)],
+            middlewares=[as_problems, guard(self._settings, self._accounts)],
             client_max_size=BODY_MAX_BYTES,
         )
+        application.on_response_prepare.append(self._with_headers)
         application.router.add_get("/", self._page)
         application.router.add_static("/static", STATIC)
         application.router.add_get("/metrics", self._metrics)
@@ -168,6 +172,11 @@ class Web:
             self._vendors.add_to(application.router)
         return application
 
+    async def _with_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(HEADERS)
+        if self._settings.tls_certificate is not None:
+            response.headers.update(HSTS)
+
     async def _page(self, _request: web.Request) -> web.StreamResponse:
         return web.FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
@@ -183,15 +192,3 @@ class Web:
         if missing:
             return web.json_response({"status": "not ready", "missing": missing}, status=503)
         return web.json_response({"status": "ready"})
-
-
-@web.middleware
-async def _with_headers(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-    try:
-        response: web.StreamResponse = await handler(request)
-    except web.HTTPException as error:
-        error.headers.update(HEADERS)
-        raise
-    if not response.prepared:  # a WebSocket has sent them
-        response.headers.update(HEADERS)
-    return response

@@ -45,8 +45,10 @@ from connector.web.auth.build import accounts_of, sso_of
 from connector.web.directory import WholeDirectory
 from connector.web.happenings import AnyHappening, Happenings
 from connector.web.hooks.webhooks import Webhooks
+from connector.web.listen import ListenSocket
 from connector.web.push.hub import Hub
 from connector.web.push.socket import LiveSocket
+from connector.web.rest.actions import ActionsApi
 from connector.web.rest.api import Api
 from connector.web.rest.people import Person
 from connector.web.rest.phones import PhonesApi
@@ -169,6 +171,9 @@ class Site:
             sso=sso_of(http, self.accounts, Audit(self.deeds.append, clock=self.clock), monotonic=time.monotonic),
             api=self.api,
             live=self.socket,
+            listen=ListenSocket(
+                ActionsApi(self.acts), {}, Audit(self.deeds.append, clock=self.clock), self.accounts.still
+            ),
         )
         self.server = TestServer(self.web.application())
 
