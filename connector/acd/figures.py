@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from connector.acd.buckets import EVER, Day, Numbers, Tally, mean, share
+from connector.acd.buckets import EVER, Day, Numbers, mean, share
 from connector.acd.ledger import Counted, Ledger
 from connector.acd.model import PbxState, Queue
+from connector.acd.own_figures import asterisk_figures
+from connector.acd.people_tallies import PeopleTallies
 from connector.acd.tallies import (
     A_ANSWERED,
     A_RANG_IN_VAIN,
@@ -24,7 +26,6 @@ from connector.acd.tallies import (
     A_WRAP_UP_S,
     ABANDON_WAIT_MAX_S,
     ABANDON_WAIT_S,
-    AGENT_FIELDS,
     ANSWER_WAIT_MAX_S,
     ANSWER_WAIT_S,
     IN_TARGET,
@@ -52,8 +53,7 @@ BUSY = (AgentState.ON_CALL, AgentState.ON_HOLD, AgentState.WRAP_UP)
 READY = (AgentState.AVAILABLE, AgentState.RINGING)
 
 QUEUES_MAX = 10_000
-AGENTS_MAX = 50_000
-"""Tallies kept, of queues and people that are gone too; beyond it the oldest goes."""
+"""Tallies kept, of queues that are gone too; beyond it the oldest goes."""
 
 RECENT_S = 3600.0
 """The longest sliding window: older history counts for its day alone."""
@@ -74,9 +74,8 @@ class Figures:
         self.pbx = pbx
         self._default = default or QueueSettings()
         self._settings = settings or (lambda _: self._default)
-        self._day_of_people = Day(self._default)
         self.queues: dict[str, QueueTally] = {}
-        self.agents: dict[str, Tally] = {}
+        self.people = PeopleTallies(Day(self._default))
         self._ledger = Ledger()
         self._told_until: dict[str, float] = {}
         """Until when history has told what a person did."""
@@ -118,7 +117,8 @@ class Figures:
         counted.outcome, counted.ended_at = visit.outcome, visit.ended_at
         queue.outcome(visit.outcome, visit.ended_at, visit.wait_s, recent)
         if visit.agent and visit.outcome is Outcome.ANSWERED:
-            self.agent(visit.agent).add(visit.ended_at, A_ANSWERED, recent=recent)
+            for tally in self.people.both(visit.agent, visit.queue):
+                tally.add(visit.ended_at, A_ANSWERED, recent=recent)
 
     def _recall_talk(self, visit: QueueVisit, counted: Counted, recent: float) -> None:
         ended_at = visit.ended_at + visit.talk_s
@@ -129,7 +129,8 @@ class Figures:
             less = visit.talk_s - counted.talk_s
             counted.talk_s = visit.talk_s
             self.queue(visit.queue).tally.add(ended_at, TALK_S, less, recent)
-            self.agent(visit.agent).add(ended_at, A_TALK_S, less, recent)
+            for tally in self.people.both(visit.agent, visit.queue):
+                tally.add(ended_at, A_TALK_S, less, recent)
         if visit.wrap_up_s > 0 and not counted.wrapped:
             counted.wrapped = counted.wrap_up_read = True
             self._wrap_up(visit.queue, visit.agent, ended_at + visit.wrap_up_s, visit.wrap_up_s, recent)
@@ -143,15 +144,6 @@ class Figures:
             tally = self.queues[name] = QueueTally(self._settings(name))
         return tally
 
-    def agent(self, agent_id: str) -> Tally:
-        """The counts of a person."""
-        tally = self.agents.get(agent_id)
-        if tally is None:
-            if len(self.agents) >= AGENTS_MAX:
-                del self.agents[next(iter(self.agents))]
-            tally = self.agents[agent_id] = Tally(AGENT_FIELDS, frozenset(), self._day_of_people)
-        return tally
-
     # -- what is counted --------------------------------------------------------------------------------------------
 
     def _outcome(self, event: CallOutcome) -> None:
@@ -161,7 +153,8 @@ class Figures:
         counted.outcome, counted.ended_at = event.outcome, event.at
         self.queue(event.queue).outcome(event.outcome, event.at, event.wait_s)
         if event.agent and event.outcome is Outcome.ANSWERED:
-            self.agent(event.agent).add(event.at, A_ANSWERED)
+            for tally in self.people.both(event.agent, event.queue):
+                tally.add(event.at, A_ANSWERED)
 
     def _talk_ended(self, event: TalkEnded) -> None:
         counted = self._ledger.talked(event.uniqueid, event.queue, event.at - event.talk_s)
@@ -181,7 +174,8 @@ class Figures:
         transferred: bool,
         recent: float = EVER,
     ) -> None:
-        for tally, first in ((self.queue(queue).tally, TALKS), (self.agent(agent), A_TALKS)):
+        of_agent = [(tally, A_TALKS) for tally in self.people.both(agent, queue)]
+        for tally, first in ((self.queue(queue).tally, TALKS), *of_agent):
             tally.add(at, first, recent=recent)
             tally.add(at, first + 1, talk_s, recent)
             tally.add(at, first + 2, hold_s, recent)
@@ -194,7 +188,8 @@ class Figures:
 
     def _wrap_up(self, queue: str, agent: str, at: float, wrap_up_s: float, recent: float = EVER) -> None:
         self.queue(queue).tally.add(at, WRAP_UP_S, wrap_up_s, recent)
-        self.agent(agent).add(at, A_WRAP_UP_S, wrap_up_s, recent)
+        for tally in self.people.both(agent, queue):
+            tally.add(at, A_WRAP_UP_S, wrap_up_s, recent)
 
     def _rang_in_vain(self, event: RangInVain) -> None:
         self._ledger.rang(event.uniqueid, event.queue, event.agent, event.at)
@@ -202,13 +197,13 @@ class Figures:
 
     def _rang(self, queue: str, agent: str, at: float, ring_s: float, recent: float = EVER) -> None:
         self.queue(queue).tally.add(at, RANG_IN_VAIN, recent=recent)
-        tally = self.agent(agent)
-        tally.add(at, A_RANG_IN_VAIN, recent=recent)
-        tally.add(at, A_RING_IN_VAIN_S, ring_s, recent)
+        for tally in self.people.both(agent, queue):
+            tally.add(at, A_RANG_IN_VAIN, recent=recent)
+            tally.add(at, A_RING_IN_VAIN_S, ring_s, recent)
 
     def _interval(self, interval: AgentInterval, recent: float = EVER) -> None:
         begin = max(interval.started_at, self._told_until.get(interval.agent, EVER))
-        self.agent(interval.agent).add_time(begin, interval.at, _STATE[interval.state], recent)
+        self.people.whole(interval.agent).add_time(begin, interval.at, _STATE[interval.state], recent)
 
     # -- what is shown ----------------------------------------------------------------------------------------------
 
@@ -248,7 +243,7 @@ class Figures:
         shown: dict[str, Any] = {"now": _now(state, queue, tally, people, now)}
         for window, numbers in windows.items():
             shown[window] = {**_queue_figures(numbers), **_use(_sum_times(times, people, window))}
-        shown["asterisk"] = _asterisk(queue)
+        shown["asterisk"] = asterisk_figures(queue.params)
         return shown
 
     def brief(self, state: PbxState, name: str, now: float) -> Brief:
@@ -268,11 +263,27 @@ class Figures:
         )
 
     def view_agent(
-        self, state: PbxState, agent_id: str, now: float, times: dict[str, dict[str, Numbers]] | None = None
+        self,
+        state: PbxState,
+        agent_id: str,
+        now: float,
+        times: dict[str, dict[str, Numbers]] | None = None,
+        counts: Callable[[str], bool] | None = None,
     ) -> dict[str, Any]:
-        """The figures of one person. See `view`."""
+        """The figures of one person. See `view`.
+
+        Args:
+            state: The live state.
+            agent_id: Who.
+            now: Seconds since the epoch.
+            times: Of all, where they are known already.
+            counts: Whether what came of a queue counts, by its name; None: of every one. What the person did with
+                their time is the same for all: it is what everybody sees who sees them.
+        """
         agent = state.agents[agent_id]
         spent = times[agent_id] if times is not None else self._times(state, agent_id, now)
+        if counts is not None:
+            spent = self.people.only(agent_id, spent, counts, now)
         shown: dict[str, Any] = {
             "now": {
                 "state": agent.state.value,
@@ -296,10 +307,9 @@ class Figures:
     def _times(self, state: PbxState, agent_id: str, now: float) -> dict[str, Numbers]:
         """A person's numbers by window, with what runs still."""
         agent = state.agents[agent_id]
-        tally = self.agents.get(agent_id) or Tally(AGENT_FIELDS, frozenset(), self._day_of_people)
-        found = tally.windows(now)
+        found = self.people.windows(agent_id, now)
         since = max(agent.since, self._told_until.get(agent_id, EVER))
-        for window, began in tally.began(now).items():
+        for window, began in self.people.began(now).items():
             found[window][_STATE[agent.state]] += max(0.0, now - max(since, began))
         return found
 
@@ -432,18 +442,3 @@ def _by_state(state: PbxState, people: Iterable[str]) -> dict[str, int]:
     for agent_id in people:
         counts[state.agents[agent_id].state.value] += 1
     return counts
-
-
-def _asterisk(queue: Queue) -> dict[str, Any]:
-    """As Asterisk itself counts, since its own last reset, as of the last snapshot."""
-    params = queue.params
-    known = params.service_level_s > 0
-    return {
-        "completed": params.completed,
-        "abandoned": params.abandoned,
-        "service_level_s": params.service_level_s,
-        "service_level_percent": params.service_level_percent if known else None,
-        "service_level2_percent": params.service_level2_percent if known else None,
-        "hold_s": params.hold_s,
-        "talk_s": params.talk_s,
-    }

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from connector.acd.figures import AGENTS_MAX, QUEUES_MAX, Figures
+from connector.acd.figures import QUEUES_MAX, Figures
 from connector.acd.model import PbxState
+from connector.acd.people_tallies import PEOPLE_MAX
 from connector.events import AgentChanged, CallOutcome, Outcome, RangInVain, TalkEnded, WrapUpEnded
 from connector.records import AgentState
 
@@ -105,7 +106,7 @@ class FigureCounters:
     def _both(self, pbx: str, queue: str, agent: str) -> Iterable[dict[str, float]]:
         yield self.queue(pbx, queue)
         if self.per_agent and agent:
-            yield _counts(self.agents, (pbx, agent), AGENT_COUNTERS, AGENTS_MAX)
+            yield _counts(self.agents, (pbx, agent), AGENT_COUNTERS, PEOPLE_MAX)
 
     def _outcome(self, event: CallOutcome) -> None:
         of_queue, *of_agent = self._both(event.pbx, event.queue, event.agent)

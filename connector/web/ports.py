@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from connector.acd.model import PbxState
@@ -28,8 +28,10 @@ class Figures(Protocol):
         """What `web.rest.figures.QueueFigures` describes."""
         ...
 
-    def view_agent(self, state: PbxState, agent_id: str, now: float) -> dict[str, Any]:
-        """What `web.rest.figures.AgentFigures` describes."""
+    def view_agent(
+        self, state: PbxState, agent_id: str, now: float, *, counts: Callable[[str], bool] | None = None
+    ) -> dict[str, Any]:
+        """What `web.rest.figures.AgentFigures` describes; `counts`: only what came of these queues."""
         ...
 
 

@@ -189,12 +189,3 @@ def own_agents(sight: Sight, states: Iterable[PbxState]) -> tuple[str, ...]:
         if not sight.teams.isdisjoint(person.teams)
     }
     return tuple(sorted(found | in_teams))
-
-
-def seen_agents(sight: Sight, states: Iterable[PbxState]) -> tuple[str, ...]:
-    """Ids of the agents who are seen; none for a whole sight."""
-    if sight.whole:
-        return ()
-    states = tuple(states)
-    found = {agent.id for state in states for agent in state.agents.values() if sees_agent(sight, state, agent)}
-    return tuple(sorted(found | set(own_agents(sight, states))))

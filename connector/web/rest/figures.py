@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +18,7 @@ from connector.web.rest.endpoint import Call, Endpoint, Nothing
 from connector.web.rest.fields import Limit, NameCursor, Text
 from connector.web.rest.live import AgentPath, QueuePath, page_of, state_of, states_of
 from connector.web.rest.problems import not_found
-from connector.web.scope import sees_agent, sees_call
+from connector.web.scope import owns_agent, sees_agent, sees_call
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -256,7 +257,9 @@ class FiguresApi:
         return OfQueue(pbx=state.pbx, queue=name, figures=msgspec.convert(figures, QueueFigures))
 
     def _of_agent(self, sight: Sight, state: PbxState, name: str, now: float) -> OfAgent:
-        figures = msgspec.convert(self._figures[state.pbx].view_agent(state, name, now), AgentFigures)
+        # Of a person who serves foreign queues too, only what came of the own ones.
+        counts = None if owns_agent(sight, state, name) else partial(sight.queue, state.pbx)
+        figures = msgspec.convert(self._figures[state.pbx].view_agent(state, name, now, counts=counts), AgentFigures)
         call = state.calls.get(figures.now.linkedid)
         if figures.now.linkedid and (call is None or not sees_call(sight, state, call)):
             figures = msgspec.structs.replace(figures, now=msgspec.structs.replace(figures.now, linkedid=""))

@@ -20,7 +20,7 @@ from connector.web.rest.endpoint import Call, Endpoint, Nothing
 from connector.web.rest.fields import CallCursor, Limit, Text, Time
 from connector.web.rest.problems import Refused
 from connector.web.rest.shapes import AgentReport, CallPage, FinishedCall, QueueReport
-from connector.web.scope import own_agents, seen_agents, shown_finished
+from connector.web.scope import own_agents, shown_finished
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class HistoryApi:
 
     async def _agents(self, call: Call[Nothing, IntervalsQuery, None]) -> AgentReport:
         query = call.query
-        within = _within(call.sight, seen_agents(call.sight, self._live.states().values()))
+        within = _within(call.sight, own_agents(call.sight, self._live.states().values()))
         found = await available(self._history.agent_quarters(**self._quarters(query), within=within))
         page = found[: query.limit]
         last = page[-1] if len(found) > query.limit else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.acd import figures as figures_module, history, lines
+from connector.acd import figures as figures_module, history, lines, people_tallies
 from connector.acd.apply import apply
 from connector.acd.figures import Figures
 from connector.acd.history import note
@@ -97,7 +97,8 @@ def test_contacts_endpoints_and_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_queues_and_people_that_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures_module, "QUEUES_MAX", 3)
-    monkeypatch.setattr(figures_module, "AGENTS_MAX", 4)
+    monkeypatch.setattr(people_tallies, "PEOPLE_MAX", 4)
+    monkeypatch.setattr(people_tallies, "QUEUES_OF_ONE_MAX", 2)
     figures = Figures("main")
     for n in range(50):
         figures.take(
@@ -111,4 +112,8 @@ def test_queues_and_people_that_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
                 agent=str(n),
             )
         )
-    assert (list(figures.queues), list(figures.agents)) == (["47", "48", "49"], ["46", "47", "48", "49"])
+    assert (list(figures.queues), list(figures.people.by_id)) == (["47", "48", "49"], ["46", "47", "48", "49"])
+    assert list(figures.people._in) == ["46", "47", "48", "49"]
+    for n in range(50):
+        figures.people.both("49", f"other{n}")
+    assert list(figures.people._in["49"]) == ["other48", "other49"]

@@ -15,14 +15,19 @@ from connector.events import (
     AgentConnected,
     Caller,
     CallerJoined,
+    CallOutcome,
     DeviceState,
     DirectoryChanged,
+    Event,
     Leg,
     LegStarted,
     Member,
     MemberChanged,
     Outcome,
     Person,
+    RangInVain,
+    TalkEnded,
+    WrapUpEnded,
 )
 from connector.records import AgentInterval, AgentState, CallRecord, Direction, QueueVisit, TimelineEntry
 from connector.web.happenings import KINDS
@@ -176,6 +181,67 @@ async def test_what_is_out_of_scope_is_not_there(make_site: MakeSite, path: str,
             assert not next(value for value in body.values() if isinstance(value, list)), "a filter tells of nothing"
     admin = await site.token(Role.ADMIN)
     assert (await get(site, path, headers=admin))[0] == 200, "it is there"
+
+
+def talked(queue: str, agent: str, uniqueid: str, talk_s: float) -> tuple[Event, ...]:
+    common: dict[str, Any] = {"pbx": "main", "at": AT, "queue": queue, "uniqueid": uniqueid, "agent": agent}
+    return (
+        CallOutcome(**common, outcome=Outcome.ANSWERED, wait_s=1.0),
+        TalkEnded(**common, talk_s=talk_s, hold_s=talk_s / 10, transferred=queue == "beta"),
+        WrapUpEnded(**common, wrap_up_s=talk_s / 5),
+        RangInVain(**common, ring_s=talk_s / 2),
+    )
+
+
+SHARED = {"answered": 1, "talks": 1, "talk_s": 30.0, "hold_s": 3.0, "wrap_up_s": 6.0, "rang_in_vain": 1,
+          "ring_in_vain_s": 15.0, "transfers": 0, "talk_mean_s": 30.0, "handle_mean_s": 36.0}  # fmt: skip
+WHOLE = {"answered": 3, "talks": 3, "talk_s": 430.0, "hold_s": 43.0, "wrap_up_s": 86.0, "rang_in_vain": 3,
+         "ring_in_vain_s": 215.0, "transfers": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("account", "expected"),
+    [
+        ({"role": Role.SUPERVISOR, "queues": ("alpha",)}, SHARED),
+        ({"role": Role.VIEWER, "queues": ("main/alpha",)}, SHARED),
+        ({"role": Role.SUPERVISOR, "queues": ("alpha", "beta")}, WHOLE),
+        ({"role": Role.SUPERVISOR, "teams": ("first",)}, WHOLE),
+        ({"role": Role.ADMIN}, WHOLE),
+    ],
+)
+async def test_totals_of_a_person_who_serves_foreign_queues_too_are_those_of_the_own_ones(
+    make_site: MakeSite, account: dict[str, Any], expected: dict[str, float]
+) -> None:
+    site = await made(make_site)
+    figures = site.figures["main"]
+    for event in (*talked("alpha", "carl", "20.1", 30.0), *talked("beta", "carl", "20.2", 200.0),
+                  *talked("beta", "carl", "20.3", 200.0)):  # fmt: skip
+        figures.take(event)
+    headers = await site.token(**account)
+    _, one, _ = await get(site, "/figures/agents/main/carl", headers=headers)
+    _, listed, _ = await get(site, "/figures/agents", headers=headers)
+    of_list = next(each["figures"] for each in listed["agents"] if each["agent"] == "carl")
+    for window in ("today", "m60"):
+        for shown in (one["figures"], of_list):
+            assert {name: shown[window][name] for name in expected} == expected
+
+
+async def test_quarters_of_a_person_who_serves_foreign_queues_too_are_not_told(make_site: MakeSite) -> None:
+    site = await made(make_site)
+    await site.keep(
+        *(
+            AgentInterval(pbx="main", at=AT + 60, agent=agent, state=AgentState.ON_CALL, reason="", started_at=AT)
+            for agent in ("anna", "carl")
+        )
+    )
+    for account, expected in (
+        ({"queues": ("alpha",)}, {"anna"}),
+        ({"queues": ("alpha", "beta")}, {"anna", "ben", "carl"}),
+        ({"teams": ("first",)}, {"anna", "carl"}),
+    ):
+        headers = await site.token(Role.SUPERVISOR, **account)
+        _, report, _ = await get(site, "/reports/agents", headers=headers)
+        assert {each["agent"] for each in report["intervals"]} == expected, account
 
 
 async def test_a_team_is_a_scope_too(make_site: MakeSite) -> None:
