@@ -89,11 +89,20 @@ class StatusInfo(msgspec.Struct, frozen=True, kw_only=True):
     last_reload_time: datetime
 
 
+class ConfigInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of asterisk.conf; None where it sets none."""
+
+    max_channels: int | None = None
+    max_open_files: int | None = None
+    max_load: float | None = None
+
+
 class AsteriskInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Which Asterisk this is. A changed `startup_time` is the sign of a restart."""
 
     system: SystemInfo | None = None
     status: StatusInfo | None = None
+    config: ConfigInfo | None = None
 
 
 class Module(msgspec.Struct, frozen=True, kw_only=True):

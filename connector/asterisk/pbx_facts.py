@@ -37,7 +37,7 @@ async def read_rtp_range(ami: Ami) -> RtpRange:
         ValueError: func_config.so is not loaded, or the file holds no number.
     """
     # Without func_config every value reads as empty, which would pass for a default of 13,000 channels.
-    if not await _config_value(ami, "manager.conf", "enabled"):
+    if not await config_value(ami, "manager.conf", "general", "enabled"):
         raise ValueError("AST_CONFIG has no values: func_config.so is not loaded (is there a noload in modules.conf?)")
     start = await _rtp_setting(ami, "rtpstart", DEFAULT_RTP_START)
     end = await _rtp_setting(ami, "rtpend", DEFAULT_RTP_END)
@@ -45,7 +45,7 @@ async def read_rtp_range(ami: Ami) -> RtpRange:
 
 
 async def _rtp_setting(ami: Ami, key: str, default: int) -> int:
-    value = await _config_value(ami, "rtp.conf", key)
+    value = await config_value(ami, "rtp.conf", "general", key)
     if not value:
         return default
     if not value.isdecimal():
@@ -53,7 +53,18 @@ async def _rtp_setting(ami: Ami, key: str, default: int) -> int:
     return int(value)
 
 
-async def _config_value(ami: Ami, file: str, key: str) -> str:
-    # Of a key that stands there more than once Asterisk takes the last, which has the index -1 (16 and 22).
-    response = await ami.action("Getvar", Variable=f"AST_CONFIG({file},general,{key},-1)")
+async def config_value(ami: Ami, file: str, section: str, key: str, index: int = -1) -> str:
+    """What a configuration file of the PBX says, its includes too; empty where it says nothing.
+
+    Args:
+        ami: Of an account with `write=reporting`.
+        file: As in Asterisk's configuration directory.
+        section: Without brackets.
+        key: The word before the equals sign.
+        index: Which, where the key stands there more than once; Asterisk takes the last, -1 (16 and 22).
+
+    Raises:
+        AmiError: Not connected, or not allowed.
+    """
+    response = await ami.action("Getvar", Variable=f"AST_CONFIG({file},{section},{key},{index})")
     return str(response.fields.get("Value", ""))

@@ -7,11 +7,12 @@ import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from connector.asterisk.ami import Ami
 from connector.asterisk.ami_model import AmiActionRejected, AmiConnected, AmiError, AmiEvent, AmiRefused
 from connector.asterisk.pbx_facts import RtpRange, read_rtp_range
+from connector.check import own
 from connector.check.findings import SAMPLE_SECRET, Cause, Findings
 from connector.config import AmiSettings
 
@@ -20,6 +21,8 @@ BANNER = b"Asterisk Call Manager/"
 MAX_BANNER_BYTES = 256
 EVENT_S = 2.0
 """For an event to come after what caused it; seen: 0 to 2 ms."""
+MAX_SKEW_S = 1.0
+"""Between the clocks; NTP keeps them within milliseconds."""
 
 NEEDED_ACTIONS = ("CoreShowChannels", "Getvar")
 """Beside QueueStatus, which is there for every account once app_queue is."""
@@ -116,6 +119,13 @@ async def log_in(subject: str, ami: Ami, settings: AmiSettings, findings: Findin
         )
         return False
     findings.ok(subject, Cause.AMI_LOGIN, f"{settings.username!r} is logged in to {first.banner}")
+    if not settings.tls and not own.is_loopback(settings.host):
+        findings.warning(
+            subject,
+            Cause.AMI_CLEAR,
+            f"the secret goes to {settings.host} in clear: use TLS (asterisk-conf/connector-manager-tls.conf and "
+            "ami.tls = true), or a network that nobody else is in",
+        )
     if settings.secret.get_secret_value() == SAMPLE_SECRET:
         findings.warning(
             subject,
@@ -232,19 +242,49 @@ async def _check_read(subject: str, ami: Ami, settings: AmiSettings, findings: F
         )
 
 
+async def check_clock(subject: str, ami: Ami, clock: Callable[[], float], findings: Findings) -> None:
+    """Whether our clock is the PBX's, by the Timestamp in the answer to Ping (16 and 22).
+
+    Args:
+        subject: For the findings.
+        ami: The client.
+        clock: Ours, seconds since the epoch.
+        findings: Gets one.
+    """
+    asked = clock()
+    try:
+        theirs = float(str((await ami.action("Ping")).fields.get("Timestamp", "")))
+    except (AmiError, ValueError):
+        return
+    took_s = clock() - asked
+    ahead_s = theirs - asked - took_s / 2
+    if abs(ahead_s) > MAX_SKEW_S + took_s / 2:
+        findings.warning(
+            subject,
+            Cause.CLOCK,
+            f"the PBX's clock is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} ours, so waiting times "
+            "and delays are wrong by that: let both machines follow NTP (timedatectl set-ntp true; chronyc tracking)",
+        )
+    else:
+        findings.ok(subject, Cause.CLOCK, "its clock is ours, within a second")
+
+
 async def check_events(subject: str, ami: Ami, channel_ids: Collection[str], findings: Findings) -> None:
-    """Whether the events of channels that were just made came, and say when they happened.
+    """Whether the events of channels that were made and removed came, say when they happened, and are no more.
 
     Args:
         subject: For the findings.
         ami: The client, whose items nobody else reads.
         channel_ids: Uniqueids of the channels.
-        findings: Gets one.
+        findings: Gets one or two.
     """
-    try:
+    events: list[AmiEvent] = []
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(EVENT_S):
-            event = await _newchannel(ami, channel_ids)
-    except TimeoutError:
+            await _until_hangup(ami, channel_ids, events)
+    ours = [event for event in events if event.message.get("Uniqueid") in channel_ids]
+    came = next((event for event in ours if event.message.get("Event") == "Newchannel"), None)
+    if came is None:
         if not any(finding.cause is Cause.AMI_EVENTS for finding in findings if finding.subject == subject):
             findings.error(
                 subject,
@@ -253,7 +293,7 @@ async def check_events(subject: str, ami: Ami, channel_ids: Collection[str], fin
                 "let Newchannel pass (asterisk-conf/connector-manager.conf)",
             )
         return
-    if "Timestamp" in event.message:
+    if "Timestamp" in came.message:
         findings.ok(subject, Cause.AMI_EVENTS, "events come, and say when they happened")
     else:
         findings.warning(
@@ -262,14 +302,22 @@ async def check_events(subject: str, ami: Ami, channel_ids: Collection[str], fin
             "events do not say when they happened, so waiting times are wrong by each delay: set "
             "`timestampevents = yes` in [general] of manager.conf",
         )
+    # Making the channel has set two variables, of which the white list lets neither pass.
+    if any(event.message.get("Event") == "VarSet" for event in ours):
+        findings.warning(
+            subject,
+            Cause.AMI_FILTER,
+            "every variable of every call comes (no eventfilter holds VarSet back), several times what is needed, and "
+            "with it what callers typed: take the eventfilter lines of asterisk-conf/connector-manager.conf",
+        )
 
 
-async def _newchannel(ami: Ami, channel_ids: Collection[str]) -> AmiEvent:
-    while True:
+async def _until_hangup(ami: Ami, channel_ids: Collection[str], events: list[AmiEvent]) -> None:
+    """Takes events until all that was made is gone."""
+    left = set(channel_ids)
+    while left:
         item = await ami.items.get()
-        if (
-            isinstance(item, AmiEvent)
-            and item.message.get("Event") == "Newchannel"
-            and item.message.get("Uniqueid") in channel_ids
-        ):
-            return item
+        if isinstance(item, AmiEvent):
+            events.append(item)
+            if item.message.get("Event") == "Hangup":
+                left.discard(str(item.message.get("Uniqueid")))

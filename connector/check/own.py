@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import resource
 import socket
 import ssl
@@ -36,6 +37,16 @@ async def connector_runs(settings: HttpSettings) -> bool:
         ):
             return answer.status == 200 and (await answer.content.read(4096)).strip() == b'{"status": "ok"}'
     except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what goes to this host stays on this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
         return False
 
 

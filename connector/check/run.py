@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
 from connector.asterisk.ami import Ami
 from connector.asterisk.ari import Ari, AriError
+from connector.asterisk.ari_models import ConfigInfo
 from connector.asterisk.ids import Kind, make_id
 from connector.asterisk.pbx_facts import RtpRange
-from connector.check import manager, own, stasis
+from connector.check import certificates, disk, manager, own, stasis
 from connector.check.audio import check_wires
+from connector.check.dialplan import check_dialplan
 from connector.check.findings import Cause, Finding, Findings
+from connector.check.pbx_conf import check_conf, check_limits
 from connector.check.tones import Route, RtpPort, check_tones, open_port, room_for_tones
 from connector.config import PbxSettings, Settings
 from connector.pbx_clients import StartFailed, new_ami, new_ari
@@ -25,12 +29,15 @@ APP_SUFFIX = "_check"
 MAX_APP_CHARACTERS = 32
 
 
-async def check(settings: Settings, *, random: Random | None = None) -> list[Finding]:
+async def check(
+    settings: Settings, *, random: Random | None = None, clock: Callable[[], float] = time.time
+) -> list[Finding]:
     """Looks at everything that a call will need, in a few seconds, also beside a running connector.
 
     Args:
         settings: Validated settings.
         random: SSRCs of the tones.
+        clock: Seconds since the epoch.
 
     Returns:
         What was found, good and bad, in the order of the settings: this machine, each PBX, the bots.
@@ -39,10 +46,12 @@ async def check(settings: Settings, *, random: Random | None = None) -> list[Fin
     findings = Findings()
     running = await own.connector_runs(settings.http)
     own.check_http(settings.http, running, findings)
+    certificates.check_own(settings.http.tls_certificate, clock(), findings)
+    disk.check_disk(settings, findings)
     own.check_descriptors(settings.media, findings)
     async with open_port(own.bind_media(settings.media, running, findings)) as port:
         for name, pbx in settings.pbx.items():
-            await _PbxCheck(name, pbx, settings, port, running, random, findings).run()
+            await _PbxCheck(name, pbx, settings, port, running, random, clock, findings).run()
     await own.check_bots(settings, findings)
     return list(findings)
 
@@ -58,10 +67,11 @@ class _PbxCheck:
         port: RtpPort | None,
         running: bool,
         random: Random,
+        clock: Callable[[], float],
         findings: Findings,
     ) -> None:
         self._name, self._pbx, self._settings = name, pbx, settings
-        self._port, self._running, self._random = port, running, random
+        self._port, self._running, self._random, self._clock = port, running, random, clock
         self._findings = findings
         self._at_ami, self._at_ari, self._at_rtp = f"pbx.{name}.ami", f"pbx.{name}.ari", f"pbx.{name}.rtp"
 
@@ -69,9 +79,12 @@ class _PbxCheck:
         async with self._ami() as ami:
             rtp = None
             if ami is not None:
+                await manager.check_clock(self._at_ami, ami, self._clock, self._findings)
                 await manager.check_rights(self._at_ami, ami, self._pbx.ami, self._findings)
                 rtp = await manager.read_range(self._at_rtp, ami, self._findings)
-            if rtp is not None:
+            if ami is not None and rtp is not None:  # so AST_CONFIG can be read
+                await check_conf(self._name, ami, self._pbx, self._findings)
+                await check_dialplan(self._at_ari, ami, self._pbx.ari.app, self._settings, self._findings)
                 check_range(self._at_rtp, rtp, self._pbx, self._settings, self._findings)
             app = self._pbx.ari.app[: MAX_APP_CHARACTERS - len(APP_SUFFIX)] + APP_SUFFIX
             try:
@@ -82,6 +95,13 @@ class _PbxCheck:
             async with client as ari:
                 usable = await self._ari(ari)
                 channel_ids = await self._tones(ari, rtp, usable)
+            renewed = "of tlscertfile in {}, and `{}`"
+            for subject, link, where in (
+                (self._at_ami, ami, renewed.format("manager.conf", "manager reload")),
+                (self._at_ari, ari, renewed.format("http.conf", "module reload http")),
+            ):
+                expires_at = None if link is None else link.certificate_expires_at
+                certificates.check_end(subject, where, expires_at, self._clock(), self._findings)
             if ami is not None and channel_ids:
                 await manager.check_events(self._at_ami, ami, channel_ids, self._findings)
 
@@ -105,9 +125,11 @@ class _PbxCheck:
     async def _ari(self, ari: Ari) -> bool:
         """Whether streams can be tried."""
         settings, findings = self._pbx.ari, self._findings
-        version = await stasis.reach(self._at_ari, ari, settings, findings)
-        if version is None:
+        info = await stasis.reach(self._at_ari, ari, settings, findings)
+        if info is None:
             return False
+        version = info.system.version if info.system is not None else ""
+        check_limits(self._at_ari, info.config or ConfigInfo(), self._pbx, self._settings, findings)
         try:
             supported = stasis.check_version(self._at_ari, version, findings)
             may_write = await stasis.check_write(self._at_ari, ari, settings, findings)

@@ -15,7 +15,9 @@ from connector.asterisk.ari import (
     AriUnreachable,
     AriUntrusted,
 )
+from connector.asterisk.ari_models import AsteriskInfo
 from connector.check.findings import SAMPLE_SECRET, Cause, Findings
+from connector.check.own import is_loopback
 from connector.config import AriSettings
 
 OLDEST = (16, 6)
@@ -40,6 +42,9 @@ MODULES = (
 """Without any of these a stream fails, on 16.28 and 22.10 alike: chan_rtp does not load without res_rtp_multicast, nor
 res_ari_channels without the four of res_stasis. Without those below ARI itself does not answer."""
 
+TIMING = "res_timing_"
+"""Of these one is enough. Without, taps and music on hold are silent."""
+
 ARI_ITSELF = "res_ari_asterisk, res_ari, res_ari_model, res_stasis, res_http_websocket, from 22 on res_websocket_client"
 
 WANTED_MODULES = {
@@ -49,11 +54,11 @@ WANTED_MODULES = {
 """Streams go without these, but."""
 
 
-async def reach(subject: str, ari: Ari, settings: AriSettings, findings: Findings) -> str | None:
+async def reach(subject: str, ari: Ari, settings: AriSettings, findings: Findings) -> AsteriskInfo | None:
     """Asks who is there.
 
     Returns:
-        Asterisk's version, None where there is no use in going on.
+        What it says of itself, None where there is no use in going on.
     """
     try:
         info = await ari.info()
@@ -68,7 +73,15 @@ async def reach(subject: str, ari: Ari, settings: AriSettings, findings: Finding
             "the password is still that of the sample, which everybody knows: set one of your own in ari.conf and in "
             "ari.password (openssl rand -hex 16)",
         )
-    return info.system.version if info.system is not None else ""
+    parts = urlsplit(settings.url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        findings.warning(
+            subject,
+            Cause.ARI_CLEAR,
+            f"the password goes to {parts.hostname} in clear with every request: use TLS "
+            "(asterisk-conf/connector-http-tls.conf and https:// in ari.url), or a network that nobody else is in",
+        )
+    return info
 
 
 def _what_is_wrong(error: AriError, settings: AriSettings) -> tuple[Cause, str]:
@@ -160,6 +173,8 @@ def check_modules(subject: str, running: set[str], findings: Findings) -> bool:
     """Whether the modules that a stream needs are loaded and run."""
     remedy = "take noload out of modules.conf, or add a load line where it has autoload = no"
     missing = [name for name in MODULES if name not in running]
+    if not any(name.startswith(TIMING) for name in running):
+        missing.append("res_timing_timerfd.so")  # or another of its kind; without one nothing keeps time
     wanted = [name for name in WANTED_MODULES if name not in running]
     if missing:
         findings.error(subject, Cause.MODULES, f"not loaded or not running: {', '.join(missing)}; {remedy}")
