@@ -48,6 +48,7 @@ from connector.telemetry.certificates import CertificatesCollector
 from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
+from connector.telemetry.recordings import RecordingCollector
 from connector.telemetry.tracing import Tracing, TracingMissing, Untraced
 from connector.telemetry.vendors import VendorCounters
 from connector.web.audit import Audit
@@ -61,9 +62,11 @@ from connector.web.probes import PbxProbes
 from connector.web.push.hub import Hub
 from connector.web.push.shelf import SHOWN
 from connector.web.push.socket import LiveSocket
+from connector.web.recordings import RecordingFiles
 from connector.web.rest.actions import ActionsApi
 from connector.web.rest.api import Api
 from connector.web.rest.phones import PhonesApi
+from connector.web.rest.recordings import RecordingsApi
 from connector.web.server import BadCertificate, PortTaken, Web
 from connector.web.vendors.build import VendorApis
 
@@ -156,6 +159,7 @@ class Connector:
         self._hub = Hub(self, self.seen.streams, clock=self._clock, run_id=uuid.uuid4().hex)
         self._hooks = Webhooks(settings.webhook, settings.outbox, clock=self._clock, random=self._random)
         self._registry.register(HistoryCollector(self.store.writer.stats, self.store.recoveries))
+        self._registry.register(RecordingCollector(self.recordings.stats))
         self._registry.register(PushCollector(self._hub, self._hooks))
         happenings = Happenings(states=self.states, tell=self._tell)
         self._bus.handle("push", self._hub.on_item, SHOWN)
@@ -176,6 +180,7 @@ class Connector:
             for name, link in self._links.items()
         }
         """What can be done at each PBX."""
+        recordings = RecordingsApi(self.managers, self.recordings, self, self.store.history, self._clock)
         api = Api(
             live=self,
             streams=self.seen.streams,
@@ -191,6 +196,7 @@ class Connector:
             accounts=self._accounts,
             phones=self._phones(),
             acts=self.acts,
+            recordings=recordings,
             sso=settings.http.oidc.title if settings.http.oidc.issuer else "",
         )
         self._web = Web(
@@ -212,6 +218,7 @@ class Connector:
                 counters=self._vendor_counters,
                 monotonic=time.monotonic,
             ),
+            recordings=RecordingFiles(recordings, self.audit),
         )
 
     async def run(self) -> None:

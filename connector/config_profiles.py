@@ -180,7 +180,7 @@ class ProfileSettings(Section):
     gets silence. For bots that listen to people; what measures calls should hear what was lost. Not with G.722."""
     playout: PlayoutSettings = PlayoutSettings()
     record: bool = False
-    """Whether calls with this bot are recorded, as `recording` says."""
+    """Whether calls with this bot, or that it listens to, are recorded, as `recording` says."""
     reconnect: ReconnectSettings = ReconnectSettings()
     handover: HandoverSettings = HandoverSettings()
 

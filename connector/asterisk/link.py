@@ -164,6 +164,14 @@ class PbxLink:
         track = self.state.legs.get(uniqueid)
         return None if track is None else track.leg.linkedid
 
+    def caller_of(self, linkedid: str) -> str:
+        """Uniqueid of the caller's channel in a call: who talks to an agent of a queue, else who called."""
+        call = self.state.calls.get(linkedid)
+        if call is None:
+            return ""
+        talking = (visit.uniqueid for visit in reversed(call.visits) if visit.talking and visit.uniqueid in call.legs)
+        return next(talking, next(iter(call.legs), ""))
+
     def number_of(self, uniqueid: str) -> str:
         """Of the caller on a channel that is up; empty if it is not known."""
         track = self.state.legs.get(uniqueid)

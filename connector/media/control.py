@@ -154,7 +154,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         stream_id: Unique for the life of the worker.
         pbx: For the log.
         call_id: The call it belongs to, unique over all PBXs; goes to the bot through the dialect.
-        url: ws:// or wss://.
+        url: ws:// or wss://; empty: there is no bot, the audio is only recorded.
         dialect: Name of the wire protocol.
         dialect_options: Its settings as `DialectOptions.plain` gives them; may hold secrets, so never logged.
         tracks: Whose audio the bot gets.
@@ -220,6 +220,19 @@ class Notify(msgspec.Struct, frozen=True, tag="notify"):
     notice: Notice
 
 
+class StartRecording(msgspec.Struct, frozen=True, tag="start_recording"):
+    """Record the stream from now on; nothing where it is recorded already. `Recorded` tells of the end."""
+
+    stream_id: str
+    to: RecordTo
+
+
+class StopRecording(msgspec.Struct, frozen=True, tag="stop_recording"):
+    """Record it no more."""
+
+    stream_id: str
+
+
 class PauseRecording(msgspec.Struct, frozen=True, tag="pause_recording"):
     """Leave what is said out of the recording, or no longer; nothing where there is none."""
 
@@ -234,7 +247,7 @@ class CloseStream(msgspec.Struct, frozen=True, tag="close"):
     cause: EndCause
 
 
-ToWorker = OpenStream | AttachMedia | SendDtmf | Notify | PauseRecording | CloseStream
+ToWorker = OpenStream | AttachMedia | SendDtmf | Notify | StartRecording | StopRecording | PauseRecording | CloseStream
 
 
 # -- worker -> control process ---------------------------------------------------------------------------------

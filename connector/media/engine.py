@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from connector.dialects.base import Track
-from connector.dialects.commands import Command, Notice, Reconnected
+from connector.dialects.commands import Command, Notice, Pause, Reconnected
 from connector.media import counters
 from connector.media.control import (
     AttachMedia,
@@ -29,6 +29,8 @@ from connector.media.control import (
     PauseRecording,
     Remote,
     SendDtmf,
+    StartRecording,
+    StopRecording,
     StreamEnded,
     StreamOpened,
     StreamQualities,
@@ -38,7 +40,7 @@ from connector.media.control import (
     add_stats,
 )
 from connector.media.quality import Quality
-from connector.media.recorder import Recorded
+from connector.media.recorder import Recorded, RecordTo
 from connector.media.workerlink import BindFailed, WorkerLink
 from connector.net.reach import origin_of
 
@@ -106,6 +108,7 @@ class StreamHandle:
         connect_ms: How long the bot took to accept.
         commands: What the bot asks for beyond audio, in order.
         rtp: Where the worker that has the stream takes RTP.
+        recording_paused: What is said is left out of its recording.
     """
 
     def __init__(self, engine: MediaEngine, link: WorkerLink, request: OpenStream) -> None:
@@ -117,6 +120,7 @@ class StreamHandle:
         self.connect_ms = 0.0
         self.commands: asyncio.Queue[Command] = asyncio.Queue(MAX_COMMANDS)
         self.rtp = link.rtp
+        self.recording_paused = False
         self._engine = engine
         self._link = link
         self._request = request
@@ -156,8 +160,30 @@ class StreamHandle:
         """Tells the bot of something, if its dialect has a word for it."""
         self._send(Notify(self.stream_id, notice))
 
+    @property
+    def worker(self) -> int:
+        """Number of the media worker that has it."""
+        return self._link.number
+
+    @property
+    def recorded(self) -> RecordTo | None:
+        """Where it is recorded."""
+        return self._request.record
+
+    def start_recording(self, to: RecordTo) -> None:
+        """Records it from now on; it is not recorded yet."""
+        self._request = msgspec.structs.replace(self._request, record=to)
+        self._send(StartRecording(self.stream_id, to))
+
+    def stop_recording(self) -> None:
+        """Records it no more."""
+        self._request = msgspec.structs.replace(self._request, record=None)
+        self.recording_paused = False
+        self._send(StopRecording(self.stream_id))
+
     def pause_recording(self, paused: bool) -> None:
         """Leaves what is said out of the recording, a card number for instance; silence stands in its place."""
+        self.recording_paused = paused
         self._send(PauseRecording(self.stream_id, paused))
 
     def close(self, cause: EndCause) -> None:
@@ -198,6 +224,8 @@ class StreamHandle:
     def _reopen(self) -> None:
         self._reopened += 1
         self._link.send(self._request)
+        if self.recording_paused:  # what was not to be kept is not to be kept now
+            self._link.send(PauseRecording(self.stream_id, True))
 
     def _on_opened(self, message: StreamOpened) -> None:
         if not self._opened.done():
@@ -400,6 +428,8 @@ class MediaEngine:
                 self._take_command(handle, message.command)
 
     def _take_command(self, handle: StreamHandle, command: Command) -> None:
+        if isinstance(command, Pause):
+            handle.recording_paused = command.paused  # the worker has done it already
         try:
             handle.commands.put_nowait(command)
         except asyncio.QueueFull:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from connector.audio.formats import AudioFormat
 from connector.media.beep import Beeper
@@ -44,6 +45,8 @@ class Gauge:
         self._said = said
         self._beeper: Beeper | None = None
         self.recording: Recording | None = None
+        self._record_heard: Callable[[bytes], None] | None = None
+        self._record_said: Callable[[bytes], None] | None = None
         self._stats = stats
         self._playout = playout
         self._timeline: Timeline | None = None
@@ -60,12 +63,12 @@ class Gauge:
     @property
     def watches(self) -> bool:
         """Whether frames that go to the bot are to be shown to `see`."""
-        return self.recording is not None or self.caller.wanted > 0
+        return self._record_heard is not None or self.caller.wanted > 0
 
     def see(self, payload: bytes) -> bool:
         """A frame that goes to the bot, empty for silence; returns whether more are wanted."""
-        if self.recording is not None:
-            self.recording.left(payload)
+        if self._record_heard is not None:
+            self._record_heard(payload)
         if self.caller.wanted > 0:
             self.caller.take(payload)
         return self.watches
@@ -74,17 +77,35 @@ class Gauge:
         """A frame of the bot for the caller, None where it says nothing; returns it with the recording's beep."""
         if frame and self.bot.wanted > 0:
             self.bot.take(frame)
-        if self.recording is not None:
-            if self._beeper is not None:
-                frame = self._beeper.mix(frame)
-            self.recording.right(frame or b"")
+        if self._beeper is not None:
+            frame = self._beeper.mix(frame)
+        if self._record_said is not None:
+            self._record_said(frame or b"")
         return frame
 
-    def record(self, recording: Recording) -> None:
-        """The stream is recorded from now on."""
-        self.recording = recording
-        if recording.to.beep_every_s:
-            self._beeper = Beeper(self._said, recording.to.beep_every_s)
+    def record(
+        self,
+        recording: Recording,
+        *,
+        heard: Callable[[bytes], None] | None,
+        said: Callable[[bytes], None] | None,
+        beeps: bool,
+    ) -> None:
+        """The stream is recorded from now on.
+
+        Args:
+            recording: Its recording.
+            heard: Takes each frame that goes to the bot.
+            said: Takes each frame of the bot.
+            beeps: The recording's beep is said by this stream.
+        """
+        self.recording, self._record_heard, self._record_said = recording, heard, said
+        every_s = recording.to.beep_every_s
+        self._beeper = Beeper(self._said, every_s) if beeps and every_s else None
+
+    def stop_recording(self) -> None:
+        """The stream is recorded no more."""
+        self.recording = self._record_heard = self._record_said = self._beeper = None
 
     def pause_recording(self, paused: bool) -> None:
         """Leaves what is said out of the recording, or no longer."""

@@ -52,20 +52,23 @@ class RecordTo(msgspec.Struct, frozen=True):
         container: Kind of the file.
         rate_hz: Of the file; 0 for the higher one of both channels.
         beep_every_s: A beep of 200 ms at 1400 Hz that both sides can hear, as some laws ask for; 0 for none.
+        tap: The right channel is the agent's track of a call that is listened to, not what the stream says.
     """
 
     path: str
     container: Container
     rate_hz: int = 0
     beep_every_s: int = 0
+    tap: bool = False
 
 
 class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
     """A recording is closed; a message of the worker.
 
     Attributes:
-        stream_id: Of which stream.
-        path: Its file.
+        stream_id: Of which stream; of several that are recorded together the first.
+        asked: Path that was asked for.
+        path: Its file: another than that if the stream outlived its worker.
         duration_ms: Of the sound in it.
         size_bytes: Of the file.
         sha256: Of the file, in hexadecimal; empty where `error` is not.
@@ -75,6 +78,7 @@ class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
     """
 
     stream_id: str
+    asked: str
     path: str
     duration_ms: int
     size_bytes: int
@@ -157,29 +161,46 @@ def unused(path: str) -> str:
 
 
 class Recording:
-    """One stream's: the audio loop's side of it. Frames of both channels come each 20 ms, from the same moment on."""
+    """One recording: the audio loop's side of it. Frames of both channels come each 20 ms.
 
-    def __init__(self, recorder: Recorder, stream_id: str, to: RecordTo, left: AudioFormat, right: AudioFormat) -> None:
+    The channel that begins later gets silence first, so that both tell of the same moment.
+
+    Attributes:
+        asked: Path that was asked for.
+        streams: That are recorded in it.
+        paused: What is said is left out.
+    """
+
+    def __init__(
+        self, recorder: Recorder, stream_id: str, to: RecordTo, left: AudioFormat, right: AudioFormat, asked: str
+    ) -> None:
         self.stream_id = stream_id
         self.to = to
+        self.asked = asked
         self.formats = (left, right)
+        self.streams = 0
         self.paused = False
         self.dropped_frames = 0
         self._recorder = recorder
-        self._left: list[bytes] = []
-        self._right: list[bytes] = []
+        self._waiting: tuple[list[bytes], list[bytes]] = ([], [])
+        self._begun = [False, False]
         self._closed = False
 
     def left(self, payload: bytes) -> None:
         """20 ms of the caller, in the left format; empty for silence."""
-        self._left.append(b"" if self.paused else payload)
-        if len(self._left) >= CHUNK_FRAMES:
-            self._hand_over()
+        self._take(0, payload)
 
     def right(self, payload: bytes) -> None:
         """20 ms of the other side, in the right format; empty for silence."""
-        self._right.append(b"" if self.paused else payload)
-        if len(self._right) >= CHUNK_FRAMES + MAX_SKEW_FRAMES:
+        self._take(1, payload)
+
+    def _take(self, channel: int, payload: bytes) -> None:
+        own, other = self._waiting[channel], self._waiting[1 - channel]
+        if not self._begun[channel]:
+            self._begun[channel] = True
+            own.extend([b""] * (len(other) - 1))
+        own.append(b"" if self.paused else payload)
+        if len(own) >= CHUNK_FRAMES and (len(other) >= CHUNK_FRAMES or len(own) >= CHUNK_FRAMES + MAX_SKEW_FRAMES):
             self._hand_over()
 
     def pause(self, paused: bool) -> None:
@@ -195,11 +216,11 @@ class Recording:
             self._hand_over(last=True)
 
     def _hand_over(self, last: bool = False) -> None:
-        have, want = sorted((len(self._left), len(self._right)))
+        have, want = sorted(map(len, self._waiting))
         # What one channel is ahead is kept for the next time, unless the other has stopped.
         count = want if last else max(have, want - MAX_SKEW_FRAMES)
-        left, self._left = self._left[:count], self._left[count:]
-        right, self._right = self._right[:count], self._right[count:]
+        left, right = (channel[:count] for channel in self._waiting)
+        self._waiting = (self._waiting[0][count:], self._waiting[1][count:])
         for channel in (left, right):
             channel.extend([b""] * (count - len(channel)))
         self._recorder.put(_Chunk(self, left, right, self.paused, last))
@@ -268,7 +289,8 @@ class Recorder:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
             self._thread.start()
-        return Recording(self, stream_id, msgspec.structs.replace(to, path=unused(to.path)), left, right)
+        free = msgspec.structs.replace(to, path=unused(to.path))
+        return Recording(self, stream_id, free, left, right, asked=to.path)
 
     def put(self, chunk: _Chunk) -> None:
         """Takes what is to be written. The last of a recording is never dropped, so that its file is closed."""
@@ -331,6 +353,7 @@ class Recorder:
         self._done(
             Recorded(
                 stream_id=recording.stream_id,
+                asked=recording.asked,
                 path=path,
                 duration_ms=(opened.frames if opened is not None else 0) * FRAME_MS,
                 size_bytes=size,

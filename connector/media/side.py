@@ -41,7 +41,7 @@ class Owner(Protocol):
 
 
 class Side:
-    """What the audio loop needs of a track. Asterisk hears silence from it.
+    """What the audio loop needs of a track. Asterisk hears silence from it, and a recording's beep.
 
     Args:
         stream: Which it belongs to.
@@ -78,8 +78,8 @@ class Side:
         self._stream.hear(payload, timestamp_ms, self.track)
 
     def step(self) -> bytes | None:
-        """Nothing is said."""
-        return None
+        """Nothing is said but a recording's beep."""
+        return self.gauge.say(None)
 
     def rejected_rtp(self, cause: RtpReject, payload_type: int = -1) -> None:
         """A datagram that is not used."""

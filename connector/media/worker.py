@@ -46,6 +46,8 @@ from connector.media.control import (
     PauseRecording,
     Remote,
     SendDtmf,
+    StartRecording,
+    StopRecording,
     StreamEnded,
     StreamQualities,
     StreamStats,
@@ -56,9 +58,12 @@ from connector.media.control import (
 )
 from connector.media.counters import Counters
 from connector.media.fastpath import FastPath, FastPathMissing
+from connector.media.mutestream import MuteStream
 from connector.media.quality import Quality
-from connector.media.recorder import Recorded, Recorder
+from connector.media.recorded import RecordedStreams
+from connector.media.recorder import Recorded, RecordTo
 from connector.media.rtp import RtpReject
+from connector.media.side import Side
 from connector.media.stream import Stream
 
 EXIT_PORT_TAKEN = 3
@@ -103,13 +108,13 @@ class Worker:
         self._tls = ssl.create_default_context()
         self._loop = asyncio.get_running_loop()
         self._counters = Counters()
-        self._streams: dict[str, Stream] = {}
+        self._streams: dict[str, Stream | MuteStream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._fast = fast
         self._audio = AudioLoop(rtp, self._counters, fast, self._failed)
         host, port = rtp.getsockname()[:2]
         self._carriers = Carriers(self._audio, host, port, self._tls, self._refused)
-        self._recorder = Recorder(self._recorded)
+        self._recordings = RecordedStreams(self._recorded)
         self._reporting: asyncio.Task[None] | None = None
         self._reported = time.monotonic(), time.process_time()
 
@@ -135,7 +140,7 @@ class Worker:
             await asyncio.gather(self._reporting, return_exceptions=True)
         await self._carriers.close()
         self._audio.stop()
-        await asyncio.to_thread(self._recorder.stop)
+        await asyncio.to_thread(self._recordings.close)
         await asyncio.sleep(0)  # what the recorder said last is passed on
         if self._fast is not None:
             self._fast.close()
@@ -163,6 +168,10 @@ class Worker:
                 stream.dtmf(digit)
             case Notify(_, notice):
                 stream.notify(notice)
+            case StartRecording(_, to):
+                self._record(stream, to)
+            case StopRecording():
+                self._recordings.stop(stream)
             case PauseRecording(_, paused):
                 stream.gauge.pause_recording(paused)
             case CloseStream(_, cause):
@@ -171,29 +180,38 @@ class Worker:
 
     def _open(self, request: OpenStream) -> None:
         try:
-            stream = Stream(
-                request,
-                totals=self._counters,
-                ping_interval_s=self._ping_interval_s,
-                ping_timeout_s=self._ping_timeout_s,
-                tls=self._tls,
-                fast=self._fast,
-                tell=self._command,
-            )
+            stream = self._stream(request)
         except (ValueError, OpusMissing) as error:
             self._send(StreamEnded(request.stream_id, EndCause.BOT_REFUSED, str(error), StreamStats()))
             return
         if request.record is not None:
-            stream.gauge.record(
-                self._recorder.start(request.stream_id, request.record, stream.bot_hears, stream.bot_says)
-            )
+            self._record(stream, request.record)
         self._streams[request.stream_id] = stream
         self._tasks[request.stream_id] = self._loop.create_task(self._live(stream))
 
-    async def _live(self, stream: Stream) -> None:
+    def _stream(self, request: OpenStream) -> Stream | MuteStream:
+        if not request.url:
+            return MuteStream(request)
+        return Stream(
+            request,
+            totals=self._counters,
+            ping_interval_s=self._ping_interval_s,
+            ping_timeout_s=self._ping_timeout_s,
+            tls=self._tls,
+            fast=self._fast,
+            tell=self._command,
+        )
+
+    def _record(self, stream: Stream | MuteStream, to: RecordTo) -> None:
+        self._recordings.start(stream, to)
+        for leg in stream.legs.values():
+            self._audio.sync(leg)  # the audio loop asks anew who wants to see what it hears
+
+    async def _live(self, stream: Stream | MuteStream) -> None:
         """A stream from its first to its last message; a defect in it ends it alone."""
         try:
-            await self._carriers.prepare(stream)
+            if isinstance(stream, Stream):
+                await self._carriers.prepare(stream)
             ended = await stream.run(self._opened)
         except OSError as error:
             detail = f"TCP port {self._rtp.getsockname()[1]} for AudioSocket cannot be used: {error.strerror}"
@@ -202,10 +220,10 @@ class Worker:
             log.exception("stream_failed", stream_id=stream.stream_id)
             ended = StreamEnded(stream.stream_id, EndCause.WORKER_LOST, f"defect: {defect!r}", stream.stats())
         self._detach(stream)
-        await self._carriers.release(stream)
+        if isinstance(stream, Stream):
+            await self._carriers.release(stream)
         ended = msgspec.structs.replace(ended, stats=stream.stats(), quality=stream.gauge.look(time.monotonic()))
-        if stream.gauge.recording is not None:
-            stream.gauge.recording.close()
+        self._recordings.stop(stream)
         del self._streams[stream.stream_id], self._tasks[stream.stream_id]
         self._counters.add_stream(ended.stats)
         self._counters.add(counters.streams_ended(ended.cause))
@@ -225,8 +243,9 @@ class Worker:
         if not self._send(message):
             self._counters.add(counters.BOT_COMMANDS_DROPPED)
 
-    def _attach(self, stream: Stream, remote: Remote, track: Track | None) -> None:
+    def _attach(self, stream: Stream | MuteStream, remote: Remote, track: Track | None) -> None:
         if not isinstance(remote, Address):
+            assert isinstance(stream, Stream), "taps go by RTP"
             self._carriers.attach(stream, remote)
             return
         try:
@@ -237,13 +256,14 @@ class Worker:
             log.error("rtp_address_unusable", host=remote.host, stream_id=stream.stream_id)
             stream.close(EndCause.ASTERISK_ERROR)
             return
-        leg = stream if track is None else stream.legs.get(track)
+        legs: dict[Track, Stream | Side] = {**stream.legs}
+        leg = next(iter(legs.values())) if track is None else legs.get(track)
         if leg is None:
             log.error("track_unknown", track=track, stream_id=stream.stream_id)
             return
         self._audio.attach(leg, address.compressed, remote.port)
 
-    def _detach(self, stream: Stream) -> None:
+    def _detach(self, stream: Stream | MuteStream) -> None:
         for leg in stream.legs.values():
             self._audio.detach(leg)
 

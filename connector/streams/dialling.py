@@ -115,6 +115,8 @@ class Dialler:
         Raises:
             StreamFailed: With the cause of the last attempt.
         """
+        if not profile.url:  # nobody is to be dialled: the audio is only recorded
+            return await self._engine.open(request, near=near)
         if not self._breakers.allows(profile.url):
             self._count(name, EndCause.BOT_CIRCUIT_OPEN.value)
             raise StreamFailed(

@@ -22,7 +22,7 @@ from connector.config import PbxSettings, Settings
 from connector.config_profiles import Mode
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
-from connector.media.recorder import RecordingMissing, RecordTo
+from connector.media.recorder import RecordTo
 from connector.records import CallHandedOver, StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
@@ -33,6 +33,7 @@ from connector.streams.handover import Place
 from connector.streams.leaving import hand_back
 from connector.streams.match import CallFacts, find_profile
 from connector.streams.parameters import split_arguments
+from connector.streams.recordedcalls import RecordedCalls
 from connector.streams.recordings import Recordings
 from connector.streams.sweep import Leftovers, find_leftovers
 from connector.streams.tapcall import TapCall
@@ -117,8 +118,11 @@ class StreamManager:
             clock=clock,
             publish=publish,
             watch=self.watch,
+            recordings=recordings,
         )
         """For listening to calls that are not the connector's."""
+        self.recorded = RecordedCalls(pbx, lambda: self._by_media.values(), self.taps, recordings, view)
+        """Recordings of calls, by whoever wants one."""
         self._by_caller: dict[str, VoicebotCall] = {}
         self._by_media: dict[str, VoicebotCall] = {}
         self._stopping = asyncio.Event()
@@ -295,14 +299,13 @@ class StreamManager:
         )
 
     def _recording(self, call: BotCall) -> RecordTo | None:
-        """Where the call is recorded; a folder that cannot be written to costs the recording, not the call."""
-        try:
-            return self._recordings.begin(
-                pbx=call.pbx, channel_id=call.channel_id, stream_id=call.stream_id, profile=call.profile
-            )
-        except (OSError, RecordingMissing) as error:
-            log.error("recording_impossible", pbx=self.pbx, call_id=call.call_id, error=str(error))
-            return None
+        return self._recordings.try_to_begin(
+            pbx=call.pbx,
+            channel_id=call.channel_id,
+            stream_id=call.stream_id,
+            profile=call.profile,
+            linkedid=self._view.linkedid_of(call.channel_id) or "",
+        )
 
     def _admit(self) -> Refusal | None:
         if self._stopping.is_set():

@@ -87,6 +87,7 @@ class Tap:
         whisper: str = "none",
     ) -> None:
         self.channel_id = channel_id
+        self.audible = whisper == "both"
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._speaker = speaker
         self._ari = ari

@@ -7,7 +7,7 @@ the tap stays with its channel, and ends with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from connector.dialects.base import Track
 from connector.dialects.commands import Hold
 from connector.media.control import EndCause, StreamEnded, StreamStats
 from connector.media.engine import StreamFailed, StreamHandle
+from connector.media.recorder import RecordTo
 from connector.streams.dialling import Dialler
 from connector.streams.opening import open_message
 from connector.streams.tap import Tap, TapFailed
@@ -35,7 +36,7 @@ class TapOrder:
     Attributes:
         channel_id: Uniqueid of the channel. A caller's channel stays over holds and transfers; an agent's ends with
             the agent's part of the call.
-        profile: Name of the profile whose bot or server gets the audio.
+        profile: Name of the profile whose bot or server gets the audio; empty: it is only recorded.
         tracks: Whose audio; one stream for all, or one for each, as the dialect can carry it.
         speaker: Whose channel it is.
         parameters: For the bot, beside those of the profile.
@@ -73,6 +74,7 @@ class TapCall:
         paused: The tapped call is on hold.
         started_at: Unix time of the order.
         started: Set once audio flows.
+        over: Set once it has ended.
     """
 
     def __init__(
@@ -89,13 +91,18 @@ class TapCall:
         new_id: Callable[[str], str],
         monotonic: Callable[[], float],
         started_at: float,
+        record: Callable[[str], RecordTo | None] | None = None,
+        audible: bool = False,
     ) -> None:
         self.order = order
         self.tap_id = new_id(Kind.TAP)
-        self._groups = [order.tracks] if profile.dialect.mixes else [(track,) for track in order.tracks]
+        mixes = not order.profile or profile.dialect.mixes
+        self._groups = [order.tracks] if mixes else [(track,) for track in order.tracks]
         """The tracks of each stream."""
+        self._record = record
         self.stream_ids = tuple(new_id(Kind.STREAM) for _ in self._groups)
         self.paused = False
+        self.over = asyncio.Event()
         self.started_at = started_at
         self.started = asyncio.Event()
         self.tap = Tap(
@@ -105,6 +112,7 @@ class TapCall:
             ari=ari,
             rtp_host=pbx.rtp_host,
             new_id=new_id,
+            whisper="both" if audible else "none",
         )
         self._pbx_name, self._profile, self._media = pbx_name, profile, media
         self._dialler, self._trusted = dialler, trusted
@@ -131,6 +139,38 @@ class TapCall:
     def stats(self) -> tuple[StreamStats, ...]:
         """What each stream carried so far, at most a second old."""
         return tuple(handle.stats for handle in self._handles)
+
+    @property
+    def recorded(self) -> RecordTo | None:
+        """Where it is recorded."""
+        return self._handles[0].recorded if self._handles else None
+
+    @property
+    def recording_paused(self) -> bool:
+        """Whether what is said is left out of the recording."""
+        return bool(self._handles) and self._handles[0].recording_paused
+
+    @property
+    def can_record(self) -> bool:
+        """Whether both sides are heard, and by one media worker."""
+        return set(self.order.tracks) == set(Track) and len({handle.worker for handle in self._handles}) == 1
+
+    def start_recording(self, to: RecordTo) -> None:
+        """Records all its streams in one file from now on."""
+        for handle in self._handles:
+            handle.start_recording(to)
+
+    def stop_recording(self) -> None:
+        """Records it no more; one that is only there for that ends."""
+        if not self.order.profile:
+            self.stop()
+        for handle in self._handles:
+            handle.stop_recording()
+
+    def pause_recording(self, paused: bool) -> None:
+        """Leaves what is said out of the recording, or no longer."""
+        for handle in self._handles:
+            handle.pause_recording(paused)
 
     def watched(self, held: bool) -> list[Watched]:
         """Its streams as they are looked at."""
@@ -193,36 +233,47 @@ class TapCall:
             cause, detail = EndCause.ASTERISK_ERROR, f"defect: {type(error).__name__}"
         finally:
             ended = await self._leave(self._stopped.result() if self._stopped.done() else EndCause.SHUTDOWN)
+            self.over.set()
         return TapEnding(cause, detail, setup_s, ended)
 
     async def _open_streams(self) -> list[StreamHandle]:
-        opening = [
-            asyncio.create_task(
-                self._dialler.open(
-                    open_message(
-                        self._profile,
-                        self._media,
-                        stream_id=stream_id,
-                        pbx=self._pbx_name,
-                        call_id=self.call_id,
-                        tracks=tracks,
-                        two_way=False,
-                        parameters={
-                            **self._profile.parameters,
-                            **self.order.parameters,
-                            "track": tracks[0].value if len(tracks) == 1 else "both",
-                        },
-                    ),
-                    self.order.profile,
-                    self._profile,
-                    trusted=self._trusted,
-                )
-            )
-            for stream_id, tracks in zip(self.stream_ids, self._groups, strict=True)
-        ]
-        await asyncio.wait(opening)
-        self._handles = [each.result() for each in opening if each.exception() is None]
-        return [each.result() for each in opening]  # raises the first failure
+        record = self._record(self.stream_ids[0]) if self._record is not None else None
+        whole = list(zip(self.stream_ids, self._groups, strict=True))
+        if record is not None:
+            # What goes to one file has to be in one media worker.
+            self._handles = [await self._open_stream(*whole.pop(0), record)]
+        opening = [asyncio.create_task(self._open_stream(*each, record)) for each in whole]
+        if opening:
+            await asyncio.wait(opening)
+        self._handles += [each.result() for each in opening if each.exception() is None]
+        for each in opening:
+            each.result()  # raises the first failure
+        return self._handles
+
+    def _open_stream(
+        self, stream_id: str, tracks: tuple[Track, ...], record: RecordTo | None
+    ) -> Coroutine[Any, Any, StreamHandle]:
+        return self._dialler.open(
+            open_message(
+                self._profile,
+                self._media,
+                stream_id=stream_id,
+                pbx=self._pbx_name,
+                call_id=self.call_id,
+                tracks=tracks,
+                two_way=False,
+                parameters={
+                    **self._profile.parameters,
+                    **self.order.parameters,
+                    "track": tracks[0].value if len(tracks) == 1 else "both",
+                },
+                record=record,
+            ),
+            self.order.profile,
+            self._profile,
+            trusted=self._trusted,
+            near=self._handles[0] if self._handles else None,
+        )
 
     async def _live(self) -> tuple[EndCause, str]:
         ends: set[asyncio.Future[Any]] = {self.tap.ended, self._stopped, *(handle.ended for handle in self._handles)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -11,22 +12,28 @@ import structlog
 
 from connector.asterisk.ari import Ari
 from connector.asterisk.pbx_facts import RtpRange
-from connector.config import Settings
+from connector.config import ProfileSettings, Settings
 from connector.dialects.base import Track
 from connector.events import LegChanged, LegEnded, LegHeld
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
+from connector.media.recorder import RecordTo
 from connector.net.reach import origin_of
 from connector.records import StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
 from connector.streams.listening import TRACKS, Hear, Listening, Voice
+from connector.streams.recordings import Recordings
 from connector.streams.tapcall import TapCall, TapEnding, TapOrder
 from connector.streams.watch import QualityWatch, quality_record
 from connector.telemetry.metrics import StreamCounters
 
 log = structlog.get_logger()
+
+
+RECORDED_ONLY = ProfileSettings.model_construct(url="", record=True, max_session_minutes=1_440)
+"""In place of the profile of a call that is recorded and heard by nobody."""
 
 
 class TapRefused(Exception):
@@ -58,6 +65,10 @@ class CallView(Protocol):
         """Of a channel that is up: the name of its call."""
         ...
 
+    def caller_of(self, linkedid: str) -> str:
+        """Uniqueid of the caller's channel in a call that goes on; empty if there is no such call."""
+        ...
+
 
 class Taps:
     """Owns the taps of one PBX: `run` until cancelled or stopped."""
@@ -79,6 +90,7 @@ class Taps:
         clock: Callable[[], float],
         publish: Callable[[StreamRecord], None],
         watch: QualityWatch,
+        recordings: Recordings,
     ) -> None:
         self.pbx = pbx
         self._settings = settings
@@ -94,6 +106,7 @@ class Taps:
         self._clock = clock
         self._publish = publish
         self._watch = watch
+        self._recordings = recordings
         self._active: dict[str, TapCall | Listening] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
@@ -131,7 +144,7 @@ class Taps:
             TapRefused: There is no room for it, or no such profile.
         """
         assert self._tasks is not None, "run() owns the tasks"
-        profile = self._book.profiles.get(order.profile)
+        profile = self._book.profiles.get(order.profile) if order.profile else RECORDED_ONLY
         refusal = Refusal.UNKNOWN_PROFILE if profile is None else self._admit(len(order.tracks))
         if profile is None or refusal is not None:
             assert refusal is not None
@@ -149,10 +162,22 @@ class Taps:
             new_id=self._new_id,
             monotonic=self._monotonic,
             started_at=self._clock(),
+            record=partial(self._begin_recording, order) if profile.record else None,
+            audible=profile.record and self._recordings.beeps,
         )
         self._active[tap.tap_id] = tap
         self._tasks.create_task(self._run(tap))
         return tap
+
+    def _begin_recording(self, order: TapOrder, stream_id: str) -> RecordTo | None:
+        return self._recordings.try_to_begin(
+            pbx=self.pbx,
+            channel_id=order.channel_id,
+            stream_id=stream_id,
+            profile=order.profile,
+            linkedid=self._view.linkedid_of(order.channel_id) or "",
+            tap=True,
+        )
 
     def listen(self, channel_id: str, hear: Hear, *, speaker: Track, voice: Voice = Voice.NOBODY) -> Listening:
         """Begins to listen to a channel for somebody of the house; returns at once.
@@ -208,7 +233,8 @@ class Taps:
                 self._admission.release(self.pbx, streams=len(tap.order.tracks))
                 del self._active[tap.tap_id]
             log.info("tap_ended", profile=tap.order.profile, cause=ending.cause.value, detail=ending.detail)
-            self._keep(tap, ending)
+            if tap.order.profile:
+                self._keep(tap, ending)
 
     def _keep(self, tap: TapCall | Listening, ending: TapEnding) -> None:
         if not isinstance(tap, TapCall):

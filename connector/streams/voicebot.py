@@ -136,6 +136,28 @@ class VoicebotCall:
         if self._stream is not None:
             self._stream.send_dtmf(digit)
 
+    @property
+    def recorded(self) -> RecordTo | None:
+        """Where it is recorded."""
+        return self._record
+
+    @property
+    def recording_paused(self) -> bool:
+        """Whether what is said is left out of the recording."""
+        return self._stream is not None and self._stream.recording_paused
+
+    def start_recording(self, to: RecordTo) -> None:
+        """Records it from now on."""
+        self._record = to
+        if self._stream is not None:
+            self._stream.start_recording(to)
+
+    def stop_recording(self) -> None:
+        """Records it no more."""
+        self._record = None
+        if self._stream is not None:
+            self._stream.stop_recording()
+
     def pause_recording(self, paused: bool) -> None:
         """Leaves what is said out of the recording, or no longer."""
         if self._stream is not None:
@@ -344,6 +366,8 @@ class VoicebotCall:
                 await self._ari.stop_bridge_music(self.bridge_id)
         if stream.remote is not None:
             self._stream.attach(stream.remote)
+        if stream.recording_paused:
+            self._stream.pause_recording(True)
         gap_ms = round((self._monotonic() - lost_s) * 1000)
         self._stream.notify(Reconnected(gap_ms=gap_ms, attempt=self._reconnects))
         log.info("bot_reconnected", profile=self.call.profile, attempt=self._reconnects, gap_ms=gap_ms)

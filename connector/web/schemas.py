@@ -14,6 +14,7 @@ from connector.web.happenings import AnyHappening
 from connector.web.push.messages import FromViewer, ToViewer
 from connector.web.rest.api import Api
 from connector.web.rest.phones import PhonesApi
+from connector.web.rest.recordings import RecordingsApi
 from connector.web.rest.state import State
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -36,6 +37,7 @@ def published() -> dict[str, dict[str, Any]]:
         accounts=nobody,
         phones=PhonesApi(nobody, {}, {}),
         acts={},
+        recordings=RecordingsApi({}, nobody, nobody, nobody, lambda: 0.0),
         clock=lambda: 0.0,
     )
     return {

@@ -21,6 +21,7 @@ from connector.web.auth.guard import guard
 from connector.web.auth.sso import SingleSignOn
 from connector.web.listen import ListenSocket
 from connector.web.push.socket import LiveSocket
+from connector.web.recordings import RecordingFiles
 from connector.web.rest.api import Api
 from connector.web.rest.problems import as_problems
 from connector.web.vendors.build import VendorApis
@@ -90,6 +91,7 @@ class Web:
         live: The live connection, if there is one.
         listen: Listening in the browser, if there is that.
         vendors: The vendors' REST interfaces, if there are any.
+        recordings: The content of recordings, if there are any.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Web:
         live: LiveSocket | None = None,
         listen: ListenSocket | None = None,
         vendors: VendorApis | None = None,
+        recordings: RecordingFiles | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
@@ -114,6 +117,7 @@ class Web:
         self._live = live
         self._listen = listen
         self._vendors = vendors
+        self._recordings = recordings
 
     @property
     def url(self) -> str:
@@ -170,6 +174,8 @@ class Web:
             self._listen.add_to(application)
         if self._vendors is not None:
             self._vendors.add_to(application.router)
+        if self._recordings is not None:
+            self._recordings.add_to(application)
         return application
 
     async def _with_headers(self, _request: web.Request, response: web.StreamResponse) -> None:

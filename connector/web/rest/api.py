@@ -27,6 +27,7 @@ from connector.web.rest.openapi import document
 from connector.web.rest.phones import PhonesApi
 from connector.web.rest.probes import ProbesApi
 from connector.web.rest.profiles import ProfilesApi
+from connector.web.rest.recordings import RecordingsApi
 from connector.web.rest.session import SessionApi
 from connector.web.rest.state import StateApi
 from connector.web.rest.streams import StreamsApi
@@ -51,6 +52,7 @@ class Api:
         accounts: Who may.
         phones: What browser phones log in with.
         acts: What can be done, by PBX.
+        recordings: Of calls.
         sso: Title of the single sign-on; empty for none.
     """
 
@@ -71,6 +73,7 @@ class Api:
         accounts: Accounts,
         phones: PhonesApi,
         acts: Mapping[str, Acts],
+        recordings: RecordingsApi,
         sso: str = "",
     ) -> None:
         self._audit = audit
@@ -81,6 +84,7 @@ class Api:
             *StateApi(state).endpoints(),
             *LiveApi(live, history, clock).endpoints(),
             *StreamsApi(streams, live, history, clock).endpoints(),
+            *recordings.endpoints(),
             *FiguresApi(figures, live, clock).endpoints(),
             *HistoryApi(history, live, clock).endpoints(),
             *AuditApi(history, clock).endpoints(),

@@ -284,6 +284,9 @@ class View:
     def linkedid_of(self, uniqueid: str) -> str | None:
         return "1.1"
 
+    def caller_of(self, linkedid: str) -> str:
+        return linkedid
+
     def direction(self, uniqueid: str) -> str:
         return "inbound"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def note(to: RecordTo) -> Note:
 def closed(to: RecordTo, stream_id: str = "connector-node1-stream-0123456789ab") -> Recorded:
     content = b"sound"
     Path(to.path).write_bytes(content)
-    return Recorded(stream_id, to.path, 1000, len(content), hashlib.sha256(content).hexdigest(), 0, 0)
+    return Recorded(stream_id, to.path, to.path, 1000, len(content), hashlib.sha256(content).hexdigest(), 0, 0)
 
 
 async def until(condition: Any) -> None:
@@ -79,12 +80,37 @@ def test_what_a_dead_worker_left_is_made_good(tmp_path: Path) -> None:
     assert "nothing is left" in note(lost).error
 
 
-def test_a_call_that_goes_on_is_left_alone_by_the_sweep(tmp_path: Path) -> None:
-    recordings = folder(tmp_path)
+def test_a_call_that_goes_on_is_left_alone_by_the_sweep_until_nobody_writes_it(tmp_path: Path) -> None:
+    clock = Clock()
+    recordings = folder(tmp_path, clock)
     to = begin(recordings)
     Path(to.path).write_bytes(b"so far")
+    for path in (to.path, to.path + ".json"):
+        os.utime(path, (NOW, NOW))
+    clock.now = NOW + module.DEAD_AFTER_S - 1
     recordings.sweep()
     assert not note(to).recovered
+    clock.now = NOW + module.DEAD_AFTER_S + 1  # its worker died, and the stream with it
+    recordings.sweep()
+    assert note(to).recovered
+    assert (recordings.stats.recovered, recordings.stats.active) == (1, 0)
+
+
+async def test_a_stream_recorded_twice_has_two_files_and_one_without_sound_none(tmp_path: Path) -> None:
+    recordings = folder(tmp_path)
+    first = begin(recordings)
+    second = begin(recordings)
+    assert first.path != second.path
+    running = asyncio.create_task(recordings.run())
+    recordings.on_recorded(closed(second))
+    silent = msgspec.structs.replace(closed(first), duration_ms=0)
+    recordings.on_recorded(silent)
+    await until(lambda: not Path(first.path).exists())
+    assert note(second).sha256
+    assert not Path(first.path + ".json").exists()
+    assert (recordings.stats.started, recordings.stats.closed, recordings.stats.active) == (2, 1, 0)
+    running.cancel()
+    await asyncio.wait({running})
 
 
 def test_what_is_too_old_is_deleted_with_its_folder(tmp_path: Path) -> None:
@@ -96,13 +122,13 @@ def test_what_is_too_old_is_deleted_with_its_folder(tmp_path: Path) -> None:
     clock.now = NOW + 31 * DAY_S
     later = folder(tmp_path, clock)
     later.sweep()
-    assert later.deleted == 1
+    assert later.stats.deleted == 1
     assert not Path(to.path).parent.exists()
     assert Path(fresh.path + ".json").exists()
     for_ever = folder(tmp_path, clock, retention_days=0)
     clock.now = NOW + 9_999 * DAY_S
     for_ever.sweep()
-    assert for_ever.deleted == 0
+    assert for_ever.stats.deleted == 0
 
 
 async def test_a_file_is_put_until_the_server_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,5 +152,5 @@ async def test_a_file_is_put_until_the_server_takes_it(tmp_path: Path, monkeypat
         running.cancel()
         await asyncio.wait({running})
     assert took == [("/calls/main-1700.1-0123456789ab.wav", "Bearer t", b"sound")] * 3
-    assert (recordings.uploaded, recordings.upload_failed) == (1, 2)
+    assert (recordings.stats.uploaded, recordings.stats.upload_failed) == (1, 2)
     assert note(to).uploaded_at == NOW

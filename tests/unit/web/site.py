@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
@@ -29,6 +31,7 @@ from connector.calls.confirm import Confirmations
 from connector.config import HttpSettings, WebhookSettings
 from connector.config_people import AgentSettings
 from connector.config_profiles import ProfileSettings
+from connector.config_recording import RecordingSettings
 from connector.events import AnyEvent, Event
 from connector.records import AuditRecord, Record
 from connector.store.accounts import KeptAccounts
@@ -39,6 +42,8 @@ from connector.store.keep import keep
 from connector.store.profiles import KeptProfiles
 from connector.store.queries import History
 from connector.streams.book import ProfileBook
+from connector.streams.recordedcalls import AlreadyRecorded, LiveRecording, NoSuchCall
+from connector.streams.recordings import Recordings
 from connector.streams.seen import LiveStream
 from connector.web.audit import Audit
 from connector.web.auth.build import accounts_of, sso_of
@@ -48,10 +53,12 @@ from connector.web.hooks.webhooks import Webhooks
 from connector.web.listen import ListenSocket
 from connector.web.push.hub import Hub
 from connector.web.push.socket import LiveSocket
+from connector.web.recordings import RecordingFiles
 from connector.web.rest.actions import ActionsApi
 from connector.web.rest.api import Api
 from connector.web.rest.people import Person
 from connector.web.rest.phones import PhonesApi
+from connector.web.rest.recordings import RecordingsApi
 from connector.web.rest.shapes import ProbeResult
 from connector.web.server import Web
 
@@ -91,6 +98,35 @@ class Answers:
         return ProbeResult(ok=False, detail="Connection refused.", remedy="Start Asterisk.", took_s=0.1)
 
     ari = sip_websocket = ami
+
+
+class Recorded:
+    """Records one call of any name."""
+
+    live: LiveRecording | None = None
+
+    def of(self, linkedid: str) -> LiveRecording | None:
+        return self.live
+
+    async def start(self, linkedid: str) -> LiveRecording:
+        if self.live is not None:
+            raise AlreadyRecorded
+        self.live = LiveRecording(
+            pbx="main", linkedid=linkedid, day="2026-01-01", file="a.wav", profile="", right="agent", paused=False
+        )
+        return self.live
+
+    def pause(self, linkedid: str, paused: bool) -> LiveRecording:
+        if self.live is None:
+            raise NoSuchCall
+        self.live = msgspec.structs.replace(self.live, paused=paused)
+        return self.live
+
+    def stop(self, linkedid: str) -> LiveRecording:
+        if self.live is None:
+            raise NoSuchCall
+        live, self.live = self.live, None
+        return live
 
 
 class Site:
@@ -146,6 +182,15 @@ class Site:
             name: acts_of(state, ami=_no_ami(), ari=_no_ari(), confirmations=confirmations, monotonic=time.monotonic)
             for name, state in pbxs.states().items()
         }
+        self.recordings = Recordings(RecordingSettings(), database.parent / "recordings", clock=self.clock)
+        self.recorded = Recorded()
+        recordings = RecordingsApi(
+            {"main": cast(Any, SimpleNamespace(recorded=self.recorded))},
+            self.recordings,
+            pbxs,
+            History(self.database),
+            self.clock,
+        )
         self.api = Api(
             live=pbxs,
             streams=self.streams_of,
@@ -161,6 +206,7 @@ class Site:
             accounts=self.accounts,
             phones=PhonesApi(people, {"main": self.read_credentials}, {"main": "wss://pbx.example/ws"}),
             acts=self.acts,
+            recordings=recordings,
             sso=http.oidc.title if http.oidc.issuer else "",
         )
         self.web = Web(
@@ -174,6 +220,7 @@ class Site:
             listen=ListenSocket(
                 ActionsApi(self.acts), {}, Audit(self.deeds.append, clock=self.clock), self.accounts.still
             ),
+            recordings=RecordingFiles(recordings, Audit(self.deeds.append, clock=self.clock)),
         )
         self.server = TestServer(self.web.application())
 
