@@ -105,8 +105,9 @@ async def test_a_stream_recorded_twice_has_two_files_and_one_without_sound_none(
     recordings.on_recorded(closed(second))
     silent = msgspec.structs.replace(closed(first), duration_ms=0)
     recordings.on_recorded(silent)
-    await until(lambda: not Path(first.path).exists())
+    await until(lambda: not recordings.stats.active)
     assert note(second).sha256
+    assert not Path(first.path).exists()
     assert not Path(first.path + ".json").exists()
     assert (recordings.stats.started, recordings.stats.closed, recordings.stats.active) == (2, 1, 0)
     running.cancel()
