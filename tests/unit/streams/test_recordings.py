@@ -101,6 +101,8 @@ async def test_a_stream_recorded_twice_has_two_files_and_one_without_sound_none(
     first = begin(recordings)
     second = begin(recordings)
     assert first.path != second.path
+    for each in (first, second):
+        os.utime(each.path + ".json", (NOW, NOW))  # written now, so that the sweep leaves them alone
     running = asyncio.create_task(recordings.run())
     recordings.on_recorded(closed(second))
     silent = msgspec.structs.replace(closed(first), duration_ms=0)
