@@ -12,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.sound import write_microphone
+from tests.browser.studio import Studio, in_studio
 
 HERE = Path(__file__).parent
 expect.set_options(timeout=30_000)
@@ -72,3 +73,10 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     await context.close()
     if broken:
         raise Broken("; ".join(broken))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def studio(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Studio]:
+    """One for all tests in which somebody is heard."""
+    async with in_studio(tmp_path_factory.mktemp("studio")) as opened:
+        yield opened

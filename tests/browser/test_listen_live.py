@@ -3,87 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pytest
-import pytest_asyncio
 from numpy.typing import NDArray
 from playwright.async_api import Page, expect
 
 from connector.audio.tone import sine
-from connector.lab.call import Call
-from connector.lab.phone import Answer, Phone
-from connector.lab.process import ConnectorProcess
 from connector.lab.proof import until_heard
-from connector.lab.recording_bot import RecordingBot
-from connector.lab.rtp import RATE_HZ, RtpSession, tone_source
-from connector.lab.useragent import HOST
-from tests.asterisk.conftest import _make, rootfs_of
+from connector.lab.rtp import RATE_HZ, RtpSession
 from tests.browser.conftest import ARTEFACTS
 from tests.browser.sound import LISTEN_IN, MICROPHONE_HZ, until_tones
-from tests.browser.test_page_live import CONF, Floor, add_users
+from tests.browser.studio import AGENT_HZ, BOT_HZ, CALLER_HZ, Studio, open_agent
 
-CALLER_HZ, AGENT_HZ, BOT_HZ, CHANGED_HZ = 1000, 600, 800, 1400
-
-
-@dataclass
-class Studio(Floor):
-    """A floor with a bot, on which everybody sounds different."""
-
-    bot: RecordingBot
+CHANGED_HZ = 1400
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def floor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Studio]:
-    async with contextlib.AsyncExitStack() as stack:
-        pbx = await stack.enter_async_context(_make(rootfs_of("22"))(phones=2, conf=CONF))
-        bot = await stack.enter_async_context(RecordingBot())
-        server = (HOST, pbx.sip_port)
-        tones = (tone_source(AGENT_HZ), tone_source(CALLER_HZ))
-        agent = await stack.enter_async_context(Phone(pbx.ports.phones[0], "agent1", server, source=tones[0]))
-        caller = await stack.enter_async_context(Phone(0, "alice", server, source=tones[1]))
-        http, rtp, *_ = pbx.ports.spare
-        connector = ConnectorProcess(
-            pbxs={"main": pbx},
-            bots={"talk": bot.url},
-            http_port=http,
-            rtp_port=rtp,
-            settings={"http": {"anonymous": "", "health": "open"}},
-            log_file=tmp_path_factory.mktemp("connector") / "log",
-        )
-        await add_users(Path(connector.settings["store"]["directory"]))
-        await connector.start(timeout_s=60)
-        stack.push_async_callback(connector.stop)
-        yield Studio(pbx, connector, agent, caller, bot)
-
-
-async def talking(floor: Studio) -> tuple[Call, Call]:
-    """A caller and the agent, connected."""
-    floor.agent.on_invite, before = Answer(), sum(call.incoming for call in floor.agent.calls.values())
-    call = await floor.caller.call("support")
-    at_agent = await floor.agent.next_call(after=before)
-    await at_agent.wait_answered()
-    return call, at_agent
-
-
-async def begin(floor: Studio, page: Page, mode: str) -> None:
+async def begin(studio: Studio, page: Page, mode: str) -> None:
     """Logs in and is in the conversation of Agent 1 in this way."""
     await page.add_init_script(LISTEN_IN)
-    await floor.log_in(page, "anna")
-    await page.get_by_role("link", name="Agents").click()
-    await page.get_by_role("button", name="Actions for Agent 1").click()
+    await studio.log_in(page, "anna")
+    await open_agent(page)
     await page.get_by_role("button", name=mode).click()
     await page.get_by_role("alertdialog").get_by_role("button", name=mode).click()
 
 
-async def test_a_conversation_is_heard_in_the_page(floor: Studio, page: Page) -> None:
-    call, at_agent = await talking(floor)
-    await begin(floor, page, "Listen here")
+async def test_a_conversation_is_heard_in_the_page(studio: Studio, page: Page) -> None:
+    call, at_agent = await studio.talking()
+    await begin(studio, page, "Listen here")
     panel = page.get_by_role("region", name="In a conversation")
     await expect(panel).to_contain_text("You listen; nobody hears you.")
     await until_tones(page, CALLER_HZ, AGENT_HZ)
@@ -101,9 +48,9 @@ async def test_a_conversation_is_heard_in_the_page(floor: Studio, page: Page) ->
     await expect(panel).to_have_count(0)
 
 
-async def test_the_agent_hears_the_microphone_and_the_caller_does_not(floor: Studio, page: Page) -> None:
-    call, at_agent = await talking(floor)
-    await begin(floor, page, "Whisper here")
+async def test_the_agent_hears_the_microphone_and_the_caller_does_not(studio: Studio, page: Page) -> None:
+    call, at_agent = await studio.talking()
+    await begin(studio, page, "Whisper here")
     panel = page.get_by_role("region", name="In a conversation")
     await expect(panel).to_contain_text("Only the agent hears you.")
     await at_agent.rtp.wait_for(lambda rtp: hears(rtp, MICROPHONE_HZ) and hears(rtp, CALLER_HZ))
@@ -118,13 +65,13 @@ async def test_the_agent_hears_the_microphone_and_the_caller_does_not(floor: Stu
     await at_agent.rtp.wait_for(lambda rtp: strength(rtp.audio(last_ms=1_500), MICROPHONE_HZ) < NOTHING)
     await panel.get_by_role("button", name="Stop").click()
     await expect(panel).to_contain_text("Ended.")
-    await floor.pbx.until("core show channels concise", lambda text: len(text.splitlines()) == 2)
+    await studio.pbx.until("core show channels concise", lambda text: len(text.splitlines()) == 2)
     await call.hang_up()
 
 
-async def test_who_barges_in_is_heard_by_both(floor: Studio, page: Page) -> None:
-    call, at_agent = await talking(floor)
-    await begin(floor, page, "Barge in here")
+async def test_who_barges_in_is_heard_by_both(studio: Studio, page: Page) -> None:
+    call, at_agent = await studio.talking()
+    await begin(studio, page, "Barge in here")
     await expect(page.get_by_role("region", name="In a conversation")).to_contain_text("Both hear you.")
     await asyncio.gather(
         at_agent.rtp.wait_for(lambda rtp: hears(rtp, MICROPHONE_HZ) and hears(rtp, CALLER_HZ)),
@@ -133,13 +80,13 @@ async def test_who_barges_in_is_heard_by_both(floor: Studio, page: Page) -> None
     await call.hang_up()
 
 
-async def test_a_bots_call_is_heard_in_the_page(floor: Studio, page: Page) -> None:
-    after = len(floor.bot.streams)
-    call = await floor.caller.call("bot_talk")
-    stream = await floor.bot.next_stream(after=after)
+async def test_a_bots_call_is_heard_in_the_page(studio: Studio, page: Page) -> None:
+    after = len(studio.bot.streams)
+    call = await studio.caller.call("bot_talk")
+    stream = await studio.bot.next_stream(after=after)
     await stream.play(BOT_HZ, 30)
     await page.add_init_script(LISTEN_IN)
-    await floor.log_in(page, "root")
+    await studio.log_in(page, "root")
     await page.get_by_role("link", name="Calls").click()
     await page.locator("table.calls tbody tr", has_text="alice").get_by_role("button").click()
     await page.get_by_role("button", name="Listen here").click()
@@ -149,10 +96,10 @@ async def test_a_bots_call_is_heard_in_the_page(floor: Studio, page: Page) -> No
     await expect(page.get_by_role("region", name="In a conversation")).to_contain_text("The conversation has ended.")
 
 
-async def test_from_the_callers_phone_to_the_ear(floor: Studio, page: Page) -> None:
+async def test_from_the_callers_phone_to_the_ear(studio: Studio, page: Page) -> None:
     """Measured, and left beside the screenshots; how long it takes is the machine's, so that is not judged here."""
-    call, _ = await talking(floor)
-    await begin(floor, page, "Listen here")
+    call, _ = await studio.talking()
+    await begin(studio, page, "Listen here")
     await until_tones(page, CALLER_HZ, AGENT_HZ)
     took_ms, delays = [], {}
     for turn in range(10):
