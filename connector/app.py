@@ -176,7 +176,14 @@ class Connector:
         confirmations = Confirmations()
         self._bus.handle("acts", confirmations.on_event)
         self.acts = {
-            name: acts_of(link.state, ami=link.ami, ari=link.ari, confirmations=confirmations, monotonic=time.monotonic)
+            name: acts_of(
+                link.state,
+                ami=link.ami,
+                ari=link.ari,
+                confirmations=confirmations,
+                monotonic=time.monotonic,
+                taps=self.taps[name],
+            )
             for name, link in self._links.items()
         }
         """What can be done at each PBX."""

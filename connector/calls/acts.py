@@ -12,6 +12,7 @@ from connector.calls.agents import AgentActs
 from connector.calls.callers import CallerActs
 from connector.calls.confirm import Confirmations
 from connector.calls.desk import Desk
+from connector.streams.taps import Taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,14 @@ class Acts:
 
 
 def acts_of(
-    state: PbxState, *, ami: Ami, ari: Ari, confirmations: Confirmations, monotonic: Callable[[], float]
+    state: PbxState,
+    *,
+    ami: Ami,
+    ari: Ari,
+    confirmations: Confirmations,
+    monotonic: Callable[[], float],
+    taps: Taps | None = None,
 ) -> Acts:
-    """Builds them; arguments as of `Desk`."""
+    """Builds them; arguments as of `Desk`, and the PBX's taps for what is played to agents."""
     desk = Desk(state, ami=ami, ari=ari, confirmations=confirmations, monotonic=monotonic)
-    return Acts(state, AgentActs(desk), CallerActs(desk))
+    return Acts(state, AgentActs(desk, taps), CallerActs(desk))

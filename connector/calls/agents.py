@@ -10,6 +10,8 @@ from connector.calls.confirm import Told
 from connector.calls.desk import Desk
 from connector.calls.outcome import NotPossible, Outcome, Result
 from connector.events import Event, Member, MemberChanged, MemberRemoved
+from connector.streams.chime import NoChime, chime
+from connector.streams.taps import TapRefused, Taps
 
 LOGGED_OUT = "logged out by a supervisor"
 """Reason of the pause of a static member, which cannot be removed for good: a reload brings it back."""
@@ -28,10 +30,12 @@ class AgentActs:
 
     Args:
         desk: Sends and confirms.
+        taps: For what is played to agents; None where nothing is.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, taps: Taps | None = None) -> None:
         self._desk = desk
+        self._taps = taps
 
     def memberships(self, agent: Agent, queues: Collection[str] | None) -> list[Membership]:
         """Where an agent is a member.
@@ -159,6 +163,22 @@ class AgentActs:
             None,
             f"sent to {interface}; phones do not say whether it was read",
         )
+
+    async def chime(self, uniqueid: str) -> Result:
+        """Plays a chime to an agent in a conversation; the caller does not hear it.
+
+        Args:
+            uniqueid: Of the agent's channel.
+        """
+        if self._taps is None:
+            raise NotPossible("Nothing is played to agents here.")
+        began = self._desk.monotonic()
+        try:
+            await chime(self._taps, uniqueid)
+        except (NoChime, TapRefused) as error:
+            raise NotPossible(f"It was not played: {error}.", "Try again later.") from None
+        took_s = round(self._desk.monotonic() - began, 3)
+        return Result(outcome=Outcome.DONE, detail="played to the agent alone", took_s=took_s)
 
 
 def together(results: Sequence[Result]) -> Result:

@@ -27,6 +27,7 @@ from connector.lab.process import ConnectorProcess
 from connector.lab.proof import until_heard, until_nothing_left
 from connector.lab.rtp import tone_source
 from connector.lab.useragent import HOST
+from connector.streams.chime import TONES_HZ
 
 CALLER_HZ, AGENT_HZ, BOSS_HZ = 1000, 600, 1700
 MARK_HZ = 1300
@@ -327,6 +328,7 @@ async def test_out_of_scope_nothing_is_touched(floor: Floor) -> None:
             ("listen", {"agent": "PJSIP/agent1"}),
             ("take-over", {"agent": "PJSIP/agent1", "confirm": True}),
             ("message", {"agent": "PJSIP/agent1", "text": "hello"}),
+            ("chime", {"agent": "PJSIP/agent1"}),
         ):
             assert (await floor.act(name, who, **body))[0] == expected, (who, name)
     assert floor.state.talks
@@ -338,6 +340,30 @@ async def test_an_agent_gets_a_text(floor: Floor) -> None:
     assert (status, result["outcome"]) == (200, "sent")
     await floor.until(lambda: floor.agent.texts)
     assert floor.agent.texts[-1] == "Please come to my desk: größte Eile"
+
+
+async def test_an_agent_hears_a_chime_that_the_caller_does_not(floor: Floor) -> None:
+    caller, agent = await floor.talking()
+    heard: dict[int, tuple[float, float]] = {}
+    chiming = asyncio.create_task(floor.done("chime", agent="PJSIP/agent1"))
+    async with asyncio.timeout(15):
+        while not (chiming.done() and len(heard) == len(TONES_HZ)):
+            for hz in map(int, TONES_HZ):
+                levels = strength(agent, hz), strength(caller, hz)
+                if levels[0] > 0.02:
+                    heard[hz] = levels
+            await asyncio.sleep(0.05)
+    await chiming
+    await until_tones(agent, {CALLER_HZ})
+    assert all(at_caller < 0.003 for _, at_caller in heard.values()), heard
+    await floor.until(lambda: not floor.connector.taps["main"].active)
+
+
+def strength(call: Call, hz: float) -> float:
+    """Amplitude of a tone in the last 200 ms, 0 to 1 at full scale."""
+    audio = call.rtp.audio(last_ms=200) / 32_768
+    wave = np.exp(-2j * np.pi * hz / 8_000 * np.arange(audio.size)) * np.hanning(audio.size)
+    return float(4 * abs(np.dot(audio, wave)) / max(1, audio.size))
 
 
 async def test_a_conversation_is_heard_in_the_browser_and_only_in_scope(floor: Floor) -> None:

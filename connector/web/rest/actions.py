@@ -167,6 +167,8 @@ class ActionsApi:
             act("force-logout", "Take an agent out of all queues in scope", Right.FORCE_LOGOUT, LogOutBody,
                 self._log_out),
             act("message", "Send a text to an agent's phone", Right.MESSAGE, MessageBody, self._message),
+            act("chime", "Play a chime to an agent in a conversation, which the caller does not hear", Right.MESSAGE,
+                SuperviseBody, self._chime),
             act("hang-up", "End a channel of a call", Right.HANG_UP, HangUpBody, self._hang_up),
             act("transfer", "Transfer a caller", Right.TRANSFER, TransferBody, self._transfer),
             act("pick-up", "Take a waiting caller at one's own phone", Right.TRANSFER, WaitingBody, self._pick_up),
@@ -240,6 +242,10 @@ class ActionsApi:
         if not phones:
             raise NotPossible(f"{agent.id} has no phone that takes texts.", "It needs a PJSIP interface.")
         return await acts.agents.message(phones[0], call.body.text, sender="sip:supervisor@connector.invalid")
+
+    async def _chime(self, call: Call[Nothing, Nothing, SuperviseBody]) -> Result:
+        acts, uniqueid, _ = self.conversation(call.sight, call.body.pbx, call.body.agent)
+        return await acts.agents.chime(uniqueid)
 
     # -- callers --------------------------------------------------------------------------------------------------
 
