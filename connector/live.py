@@ -63,7 +63,11 @@ def _pbx(link: PbxLink, manager: StreamManager) -> dict[str, Any]:
                 "call_id": call.call.channel_id,
                 "stream_id": call.call.stream_id,
                 "stats": msgspec.to_builtins(call.stats),
-                "quality": quality_record(call.quality, manager.watch.faults(call.call.stream_id)),
+                "quality": quality_record(
+                    call.quality,
+                    manager.watch.faults(call.call.stream_id),
+                    manager.watch.phone(call.call.stream_id),
+                ),
             }
             for call in manager.calls.values()
         ],

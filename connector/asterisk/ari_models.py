@@ -122,12 +122,18 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RTPstat(msgspec.Struct, frozen=True, kw_only=True):
-    """What Asterisk counted of a channel's RTP: `rx` is what came from the phone, `tx` what went to it."""
+    """What Asterisk counted of a channel's RTP: `rx` is what came from the phone, `tx` what went to it.
+
+    Times in s. The jitters are named the other way round: `txjitter` is of what came (seen on 16.28 and 22.10).
+    """
 
     rxcount: int
     txcount: int
     rxploss: int = 0
     txploss: int = 0
+    rxjitter: float = 0.0
+    txjitter: float = 0.0
+    rtt: float = 0.0
 
 
 # -- events ---------------------------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ class Known:
         bot_speaks: It is meant to.
         held: The call is on hold: silence is no fault.
         caller_sends: Packets that Asterisk has of the caller's phone; None where that is not known.
+        caller_lost: Of the phone's packets, those that Asterisk misses; None where that is not known.
         caller_widened: The rate agreed with the bot is higher than that at which the caller's audio comes: that it
             ends at a wall is our own doing.
     """
@@ -94,6 +95,7 @@ class Known:
     bot_speaks: bool = True
     held: bool = False
     caller_sends: int | None = None
+    caller_lost: int | None = None
     caller_widened: bool = False
 
 
@@ -131,8 +133,9 @@ def _of_packets(quality: Quality, stats: StreamStats, known: Known) -> list[Diag
             Diagnosis(
                 Fault.LOSS,
                 f"{quality.loss_percent:.1f} % of the caller's packets never came ({stats.packets_lost} of "
-                f"{stats.packets_in + stats.packets_lost})",
-                "look at the network between phone, Asterisk and here; Asterisk's rtp_statistics tell which part",
+                f"{stats.packets_in + stats.packets_lost})"
+                + ("" if known.caller_lost is None else f"; Asterisk misses {known.caller_lost} of the phone's"),
+                "look at the network between phone and Asterisk where Asterisk misses as many, else at that from there",
             )
         )
     if quality.jitter_ms > JITTER_MS:

@@ -158,6 +158,7 @@ class StreamManager:
                 if isinstance(tap, TapCall):
                     for watched in tap.watched(self._view.held(tap.order.channel_id)):
                         await self.watch.look(watched)
+            await self.watch.ask_next()
 
     def _watched(self, call: VoicebotCall) -> Watched:
         return Watched(
@@ -337,6 +338,7 @@ class StreamManager:
                 del self._by_media[call.media_channel_id]
                 if self._by_caller.get(bot_call.channel_id) is call:
                     del self._by_caller[bot_call.channel_id]
+            phone = call.phone or self.watch.phone(bot_call.stream_id)
             found = self.watch.end(self._watched(call))
             log.info("stream_ended", profile=bot_call.profile, cause=ending.cause.value, detail=ending.detail)
             kind = (self.pbx, bot_call.profile, call.profile.dialect.name, call.profile.mode.value)
@@ -358,7 +360,7 @@ class StreamManager:
                     started_at=bot_call.started_at,
                     setup_s=ending.setup_s,
                     stats={} if ending.stats is None else msgspec.to_builtins(ending.stats),
-                    quality=quality_record(call.quality, found),
+                    quality=quality_record(call.quality, found, phone),
                 )
             )
 

@@ -13,6 +13,7 @@ from connector.media.quality import Quality
 from connector.net.reach import origin_of
 from connector.streams.book import ProfileBook
 from connector.streams.manager import StreamManager
+from connector.streams.phone_rtp import PhoneRtp
 from connector.streams.tapcall import TapCall
 from connector.streams.voicebot import VoicebotCall
 
@@ -48,6 +49,7 @@ class LiveStream:
         faults: Found so far.
         stats: Counters.
         quality: As measured, at most a second old; None before audio.
+        phone: What Asterisk counted of the caller's phone when it was asked last; None if it was not, or has none.
     """
 
     pbx: str
@@ -63,6 +65,7 @@ class LiveStream:
     faults: tuple[Diagnosis, ...]
     stats: StreamStats
     quality: Quality | None
+    phone: PhoneRtp | None
 
 
 class Seen:
@@ -112,6 +115,7 @@ def _of_call(manager: StreamManager, call: VoicebotCall) -> LiveStream:
         faults=tuple(manager.watch.faults(known.stream_id)),
         stats=call.stats,
         quality=call.quality,
+        phone=manager.watch.phone(known.stream_id),
     )
 
 
@@ -133,6 +137,7 @@ def _of_tap(manager: StreamManager, tap: TapCall) -> Iterator[LiveStream]:
             faults=tuple(manager.watch.faults(stream_id)),
             stats=handle.stats if handle is not None else StreamStats(),
             quality=handle.quality if handle is not None else None,
+            phone=manager.watch.phone(stream_id),
         )
 
 

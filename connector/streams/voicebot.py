@@ -31,6 +31,7 @@ from connector.streams.leaving import send_on
 from connector.streams.mediachannel import open_media_channel
 from connector.streams.opening import open_message
 from connector.streams.parameters import bounded
+from connector.streams.phone_rtp import PhoneRtp, phone_at_end
 
 log = structlog.get_logger()
 
@@ -52,6 +53,7 @@ class VoicebotCall:
 
     Attributes:
         wire: How audio goes between Asterisk and us.
+        phone: What Asterisk counted of the caller's phone, once the call is over; None where it is not known.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class VoicebotCall:
         self._media_gone: asyncio.Future[None] = loop.create_future()
         self._stopped: asyncio.Future[EndCause] = loop.create_future()
         self._decided: asyncio.Future[tuple[EndCause, Handover]] = loop.create_future()
+        self.phone: PhoneRtp | None = None
         self._past = StreamStats()  # of connections that broke
         self._reconnects = 0
         self.live_since: float | None = None
@@ -394,6 +397,9 @@ class VoicebotCall:
         if self._stream is not None:
             self._stream.close(cause)
             stats = added(self._past, (await self._stream.ended).stats)
+            self.phone = await phone_at_end(
+                self._ari, self.call.channel_id, self.media_channel_id, hung_up=self._gone.done()
+            )
         for removal in (
             self._ari.hangup(self.media_channel_id, missing_ok=True),
             self._ari.delete_bridge(self.bridge_id, missing_ok=True),

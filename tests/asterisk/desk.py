@@ -72,6 +72,13 @@ class Desk:
         assert {each["fault"] for each in found["faults"]} == {fault.value for fault in faults}, found
         return found
 
+    async def kept(self, *, more_than: int = -1) -> list[dict[str, Any]]:
+        """The qualities in history, the last stream's first, once there are more than so many."""
+        async with asyncio.timeout(15):
+            while len(kept := await self.connector.store.history.streams(since=0, until=4e9)) <= more_than:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        return [each.quality for each in sorted(kept, key=lambda each: -each.at)]
+
     async def end(self, call: Call) -> None:
         """The caller hangs up, and nothing is left."""
         await call.hang_up()

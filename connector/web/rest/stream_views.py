@@ -12,6 +12,7 @@ from connector.media.control import EndCause, StreamOutcome, StreamStats, outcom
 from connector.media.diagnosis import Diagnosis, Fault
 from connector.media.quality import Quality
 from connector.records import StreamRecord
+from connector.streams.phone_rtp import PhoneRtp
 from connector.streams.seen import LiveStream, Stage
 from connector.web.rest.shapes import Shape
 
@@ -39,6 +40,8 @@ class StreamMeters(Shape, frozen=True):
         out_delay_ms: Added between the bot and the caller.
         bot_backlog_ms: Audio of the bot that waits to be played.
         counters: Since the stream opened.
+        phone: What Asterisk counted of the RTP of the caller's phone; it is asked of one stream a second, in turn. Null
+            before that, and where the caller has none.
     """
 
     caller_dbfs: Dbfs
@@ -50,6 +53,7 @@ class StreamMeters(Shape, frozen=True):
     out_delay_ms: float
     bot_backlog_ms: int
     counters: StreamStats
+    phone: PhoneRtp | None
 
 
 class StreamView(Shape, frozen=True):
@@ -160,7 +164,7 @@ def stream_fields(state: PbxState, stream: LiveStream, *, meters: bool = True) -
         "number": call.number if call is not None else "",
         "name": call.name if call is not None else "",
         "faults": tuple(_fault(each) for each in stream.faults),
-        "meters": _meters(stream.quality, stream.stats) if meters and stream.quality is not None else None,
+        "meters": _meters(stream, stream.quality) if meters and stream.quality is not None else None,
     }
 
 
@@ -198,7 +202,7 @@ def _fault(found: Diagnosis) -> StreamFault:
     return StreamFault(fault=found.fault, evidence=found.evidence, remedy=found.remedy)
 
 
-def _meters(quality: Quality, stats: StreamStats) -> StreamMeters:
+def _meters(stream: LiveStream, quality: Quality) -> StreamMeters:
     return StreamMeters(
         caller_dbfs=round(quality.caller.now_dbfs, 1),
         bot_dbfs=round(quality.bot.now_dbfs, 1),
@@ -208,5 +212,6 @@ def _meters(quality: Quality, stats: StreamStats) -> StreamMeters:
         in_delay_ms=round(quality.in_delay_ms, 1),
         out_delay_ms=round(quality.out_delay_ms, 1),
         bot_backlog_ms=quality.bot_backlog_ms,
-        counters=msgspec.structs.replace(stats),  # the worker's next report must not change what was shown
+        counters=msgspec.structs.replace(stream.stats),  # the worker's next report must not change what was shown
+        phone=stream.phone,
     )

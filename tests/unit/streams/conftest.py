@@ -85,6 +85,8 @@ class FakeAri:
         """Snoop channels: what they listen to, and to which side."""
         self.phone_sends = 0
         """Packets that Asterisk has of every phone."""
+        self.left_behind = ""
+        """RTPAUDIOQOSBRIDGED of media channels whose caller has gone."""
         self.talks: dict[str, list[str]] = {}
         """Bridges of calls that are not ours, with their channels."""
         self.on_media: Callable[[str], None] = lambda channel_id: None
@@ -114,6 +116,8 @@ class FakeAri:
         await self._step("get_variable", channel_id)
         if variable.startswith("DIALPLAN_EXISTS"):
             return self.dialplan_has
+        if variable == "RTPAUDIOQOSBRIDGED":
+            return self.left_behind
         return "4711"
 
     async def set_variable(self, channel_id: str, variable: str, value: str) -> None:

@@ -48,6 +48,7 @@ def stream(name: str, queue: str, *, uniqueid: str, **more: Any) -> LiveStream:
         faults=(Diagnosis(Fault.LOSS, "4.0 % of the caller's packets never came", "look at the network"),),
         stats=StreamStats(packets_in=50, packets_out=49),
         quality=Quality(mos=4.1, caller=Sound(now_dbfs=-21.04), bot=Sound(now_dbfs=-96.0)),
+        phone=None,
     )
     return replace(made, **more)
 
