@@ -38,22 +38,26 @@ class Resampler:
         target_hz: One of `RATES_HZ`, another.
         capacity: Rows.
 
+    Attributes:
+        kernel: What makes a millisecond of output of the input up to its end: shape (input samples, output samples).
+        past: Shape (rows, samples): the input that the next millisecond needs too.
+
     Raises:
         ValueError: Other rates.
     """
 
     def __init__(self, source_hz: int, target_hz: int, *, capacity: int = 1) -> None:
         self._block = source_hz // 1000
-        self._kernel = _kernel(source_hz, target_hz)
-        self._past: NDArray[np.float32] = np.zeros((capacity, len(self._kernel) - self._block), np.float32)
+        self.kernel = _kernel(source_hz, target_hz)
+        self.past: NDArray[np.float32] = np.zeros((capacity, len(self.kernel) - self._block), np.float32)
 
     def grow(self, capacity: int) -> None:
         """Makes room for more rows; those there are stay."""
-        self._past = np.concatenate((self._past, np.zeros((capacity - len(self._past), self._past.shape[1]), "f4")))
+        self.past = np.concatenate((self.past, np.zeros((capacity - len(self.past), self.past.shape[1]), "f4")))
 
     def reset(self, row: int) -> None:
         """The row belongs to another stream now: it has heard silence so far."""
-        self._past[row] = 0
+        self.past[row] = 0
 
     def convert(self, samples: Samples, rows: NDArray[np.int64]) -> Samples:
         """The next piece of each of these rows.
@@ -66,13 +70,13 @@ class Resampler:
             Shape (n, k at the other rate).
         """
         count, size = samples.shape
-        width, out = self._kernel.shape
-        known = np.concatenate((self._past[rows], samples), axis=1, dtype=np.float32, casting="same_kind")
-        self._past[rows] = known[:, size:]
+        width, out = self.kernel.shape
+        known = np.concatenate((self.past[rows], samples), axis=1, dtype=np.float32, casting="same_kind")
+        self.past[rows] = known[:, size:]
         blocks = size // self._block
         across, along = known.strides
         windows = np.ndarray((count, blocks, width), np.float32, known, 0, (across, along * self._block, along))
-        wave = windows.reshape(-1, width) @ self._kernel
+        wave = windows.reshape(-1, width) @ self.kernel
         np.rint(wave, out=wave)
         np.clip(wave, -32768, 32767, out=wave)
         return wave.astype(np.int16).reshape(count, blocks * out)

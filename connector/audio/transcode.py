@@ -7,6 +7,7 @@ the stream's row. From mu-law to linear at the same rate costs a table look-up, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,29 @@ from connector.audio.opus import DECODED_HZ, OpusCodec
 from connector.audio.resample import Resampler, Samples, delay_ms
 
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A conversion that is no more than tables and a resampler, so that a compiled helper can do it as well.
+
+    Attributes:
+        to_linear: Samples by code; None where the source is linear, little-endian.
+        from_linear: Codes by the 16 bits of a sample; None where the target is linear, little-endian.
+        resampler: None at the same rate.
+        source_bytes: Of a frame of 20 ms.
+        target_bytes: Likewise.
+        silence: A frame of it at the source.
+    """
+
+    to_linear: NDArray[np.int16] | None
+    from_linear: NDArray[np.uint8] | None
+    resampler: Resampler | None
+    source_bytes: int
+    target_bytes: int
+    silence: bytes
+
+
 _ONE: Rows = np.zeros(1, np.int64)
 
 
@@ -50,6 +74,23 @@ class Transcoder:
             self._resampler = Resampler(decoded_hz, target.rate_hz, capacity=capacity)
         self._silence = np.zeros(decoded_hz * source.frame_ms // 1000, np.int16)
         self._frame_of_silence = silence(target)
+        self._formats = source, target
+
+    @property
+    def plan(self) -> Plan | None:
+        """How to do the same by tables; None where a codec has a state, or a frame is not of 20 ms."""
+        source, target = self._formats
+        if not {source.encoding, target.encoding} <= _TABLES.keys() or (source.frame_ms, target.frame_ms) != (20, 20):
+            return None
+        decode, encode = _TABLES[source.encoding], _TABLES[target.encoding]
+        return Plan(
+            None if self.identity or decode is None else decode[0](bytes(range(256))),
+            None if self.identity or encode is None else encode[1](np.arange(65_536).astype(np.uint16).view(np.int16)),
+            self._resampler,
+            source.frame_bytes,
+            target.frame_bytes,
+            silence(source),
+        )
 
     def grow(self, capacity: int) -> None:
         """Makes room for more rows; those there are stay."""
@@ -97,6 +138,13 @@ def silence(audio: AudioFormat) -> bytes:
             return bytes(audio.frame_bytes)
         case _:
             return b""
+
+
+_TABLES = {
+    Encoding.PCMU: (ulaw_decode, ulaw_encode),
+    Encoding.PCMA: (alaw_decode, alaw_encode),
+    Encoding.L16: None,
+}
 
 
 class _Codec(Protocol):

@@ -14,18 +14,21 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from connector.media import counters
 from connector.media.carrier import Carrier, Numbering
+from connector.media.columns import NEVER, Columns
 from connector.media.counters import Counters
 from connector.media.fastpath import FastPath
+from connector.media.fastrows import PYTHONS, FastRows
 from connector.media.frames import FRAME_BYTES
 from connector.media.lanes import Lanes
-from connector.media.mmsg import ADDRESS_BYTES, Batch, pack_address, source_columns, source_text
+from connector.media.mmsg import Batch, pack_address
 from connector.media.pacing import PacingClock
 from connector.media.rtp import HEADER_BYTES, MAX_DATAGRAM_BYTES, RtpReject, parse
+from connector.media.sender import Sender
 from connector.media.side import Side
+from connector.media.sources import NOBODY, Sources
 from connector.media.strangers import Strangers
 from connector.media.stream import Stream
 from connector.media.ticker import Ticker
@@ -41,12 +44,6 @@ BATCHES_PER_TURN = 4
 FIRST_CAPACITY = 64
 
 _PACKET_BYTES = HEADER_BYTES + FRAME_BYTES
-_NEVER = np.iinfo(np.int64).max
-_VERSION_2 = 0x80000000
-"""Of the first word of an RTP header."""
-_AFTER_FIRST = 0xFF7F0000
-"""Of that word, what each packet has from the one before: all but the marker and the sequence number."""
-
 Leg = Stream | Side
 """What has a row."""
 
@@ -78,29 +75,21 @@ class AudioLoop:
         self._ticker: Ticker | None = None
         # One more than allowed: the kernel cuts a datagram off at the size of the buffer.
         self._in = Batch(BATCH, MAX_DATAGRAM_BYTES + 8, rtp.family)
-        self._out = Batch(BATCH, _PACKET_BYTES, rtp.family)
         self._in_words = self._in.words(3)
-        self._out_words = self._out.words(3)
-        self._source_columns = source_columns(rtp.family)
-        self._rows: dict[bytes, int] = {}  # by source
-        self._sources: dict[int, bytes] = {}  # by row
-        self.strangers = Strangers(rtp.family)
+        self._sources = Sources(rtp, self._in, totals)
         self._streams: list[Leg | None] = [None] * FIRST_CAPACITY
         self._free = list(range(FIRST_CAPACITY - 1, -1, -1))
         self._timelines = TimelineRows(FIRST_CAPACITY)
         self._heard = Lanes(FIRST_CAPACITY)
         self._said = Lanes(FIRST_CAPACITY)
-        self._due: Rows = np.full(FIRST_CAPACITY, _NEVER, np.int64)
-        self._words: NDArray[np.uint32] = np.zeros((FIRST_CAPACITY, 3), np.uint32)
-        """The RTP header that is sent next."""
-        self._sent: Rows = np.zeros(FIRST_CAPACITY, np.int64)
-        self._addresses: NDArray[np.uint8] = np.zeros((FIRST_CAPACITY, ADDRESS_BYTES), np.uint8)
-        self._watched: NDArray[np.bool_] = np.zeros(FIRST_CAPACITY, np.bool_)  # the stream sees what goes to the bot
-        self._lines: NDArray[np.int32] = np.full(FIRST_CAPACITY, -1, np.int32)
+        self._of = Columns(FIRST_CAPACITY)
+        self._sender = Sender(rtp, self._of, BATCH)
         self._in_phase = [0] * PHASES
         self._carried: dict[int, tuple[Carrier, Numbering]] = {}  # by row, those that RTP does not carry
-        self._apart: NDArray[np.bool_] = np.zeros(FIRST_CAPACITY, np.bool_)
-        """Which those are."""
+        self._native: FastRows | None = None
+        if fast is not None:
+            self._native = FastRows(fast, self, self._fd, self._in, ipv6=rtp.family == socket.AF_INET6)
+            self._native.columns(*self._timelines.columns, *self._of.shared)
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -117,9 +106,14 @@ class AudioLoop:
             self._ticker = None
 
     @property
+    def strangers(self) -> Strangers:
+        """Who sends though no stream is with that address."""
+        return self._sources.strangers
+
+    @property
     def attached(self) -> int:
         """Streams that exchange audio."""
-        return len(self._rows) + len(self._carried)
+        return len(self._sources) + len(self._carried)
 
     # -- rows --------------------------------------------------------------------------------------------------
 
@@ -132,32 +126,34 @@ class AudioLoop:
             port: 0 to 65535.
         """
         address = pack_address(self._rtp.family, host, port)
-        key = np.frombuffer(address, np.uint8)[self._source_columns].tobytes()
-        taken = self._rows.get(key)
-        if taken is not None:
+        key = self._sources.key(address)
+        taken = self._sources.row(key)
+        if taken != NOBODY:
             other = self._streams[taken]
             if other is stream:
                 return
             # Asterisk alone gives out its ports: what it says now is true, the old stream is a left-over.
             self._totals.add(counters.RTP_SOURCE_TAKEN_OVER)
-            log.warning("rtp_source_taken_over", source=source_text(self._rtp.family, key), stream_id=stream.stream_id)
+            log.warning("rtp_source_taken_over", source=self._sources.text(key), stream_id=stream.stream_id)
             assert other is not None
             self.detach(other)
         self.detach(stream)
-        self.strangers.no_more(key)
         row = self._open_row(stream)
-        self._rows[key] = row
-        self._sources[row] = key
-        sequence, timestamp, ssrc, marker = stream.rtp.state
-        self._words[row] = _VERSION_2 | marker << 23 | stream.wire.said_type << 16 | sequence, timestamp, ssrc
-        self._addresses[row] = np.frombuffer(address, np.uint8)
+        self._sources.open(key, row)
+        self._sender.open(row, stream.rtp.state, stream.wire.said_type, address)
+        if self._native is not None:
+            self._native.open(row)
+            if stream.line >= 0:
+                self._of.hears[row] = self._native.lane(self._heard, row)
+                self._of.says[row] = self._native.lane(self._said, row)
+                stream.lends = bool(self._of.says[row] != PYTHONS)
 
     def attach_carrier(self, stream: Stream, carrier: Carrier) -> None:
         """Exchanges audio between the stream and this connection."""
         self.detach(stream)
         row = self._open_row(stream)
         self._carried[row] = carrier, Numbering(stream.wire)
-        self._apart[row] = True
+        self._of.apart[row] = True
         stream.carrier = carrier
 
     def _open_row(self, stream: Leg) -> int:
@@ -166,13 +162,13 @@ class AudioLoop:
         self._said.open(row, stream.bot_says, stream.wire.said)
         stream.row = row
         self._streams[row] = stream
-        self._lines[row], self._watched[row] = stream.line, stream.gauge.watches
+        self._of.lines[row], self._of.watched[row] = stream.line, stream.gauge.watches
         self._timelines.open(row, stream.attach(time.monotonic()))
-        self._sent[row] = 0
+        self._of.sent[row] = 0
         phase = self._in_phase.index(min(self._in_phase))
         self._in_phase[phase] += 1
         first = self._clock.step + 1
-        self._due[row] = first + (phase - first) % PHASES
+        self._of.due[row] = first + (phase - first) % PHASES
         return row
 
     def detach(self, stream: Leg) -> None:
@@ -183,18 +179,20 @@ class AudioLoop:
         self.sync(stream)
         self._timelines.close(row)
         stream.row = None
+        stream.lends = False
+        self._of.hears[row] = self._of.says[row] = PYTHONS
         self._streams[row] = None
         if row in self._carried:
             carrier, _ = self._carried.pop(row)
-            self._apart[row] = False
+            self._of.apart[row] = False
             stream.carrier = None
             carrier.close()
         else:
-            key = self._sources.pop(row)
-            del self._rows[key]
-            self.strangers.drain(key, time.monotonic())
-        self._in_phase[int(self._due[row]) % PHASES] -= 1
-        self._due[row] = _NEVER
+            self._sources.close(row)
+            if self._native is not None:
+                self._native.close(row)
+        self._in_phase[int(self._of.due[row]) % PHASES] -= 1
+        self._of.due[row] = NEVER
         self._free.append(row)
 
     def sync(self, stream: Leg) -> None:
@@ -204,13 +202,12 @@ class AudioLoop:
             return
         self._timelines.sync(row)
         stream.gauge.jitter_s = self._timelines.jitter_s(row)
-        self._watched[row] = True  # it says whether it wants more than one frame
-        stream.packets_out += int(self._sent[row])
-        self._sent[row] = 0
+        self._of.watched[row] = self._of.watched_said[row] = True  # it says whether it wants more than one frame
+        stream.packets_out += int(self._of.sent[row])
+        self._of.sent[row] = 0
         if row in self._carried:
             return
-        first, timestamp, ssrc = self._words[row].tolist()
-        stream.rtp.state = first & 0xFFFF, timestamp, ssrc, bool(first >> 23 & 1)
+        stream.rtp.state = self._sender.state(row)
 
     def forget(self, now_s: float) -> None:
         """Drops what has drained long enough, and counts anew who else sends. Once a second."""
@@ -223,10 +220,9 @@ class AudioLoop:
             self._streams += [None] * have
             for rows in (self._timelines, self._heard, self._said):
                 rows.grow(2 * have)
-            for name in ("_due", "_words", "_sent", "_addresses", "_lines", "_apart", "_watched"):
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate((old, np.zeros_like(old))))
-            self._due[have:] = _NEVER
+            self._of.grow(2 * have)
+            if self._native is not None:
+                self._native.columns(*self._timelines.columns, *self._of.shared)
         return self._free.pop()
 
     # -- from the callers --------------------------------------------------------------------------------------
@@ -235,37 +231,39 @@ class AudioLoop:
         """Takes what has come."""
         for _ in range(BATCHES_PER_TURN):
             try:
-                count = self._in.receive(self._fd)
+                count, places, rows = self._receive(now_s)
             except OSError as error:  # an error that the network reported, for an earlier packet of ours
                 log.debug("rtp_receive_failed", error=str(error))
                 return
             if count:
                 self._totals.add(counters.RTP_RECEIVED, count)
-                self._take(count, now_s)
+            if places.size:
+                self._take(places, rows.tolist(), now_s)
             if count < BATCH:
                 return
 
-    def _take(self, count: int, now_s: float) -> None:
-        keys = self._in.addresses[:count, self._source_columns].tobytes()
-        size = len(keys) // count
-        find = self._rows.get
-        rows = [find(keys[at : at + size], -1) for at in range(0, len(keys), size)]
-        if len(set(rows)) == count and -1 not in rows:
-            self._take_each(np.arange(count), np.array(rows), now_s)
+    def _receive(self, now_s: float) -> tuple[int, Rows, Rows]:
+        """How many datagrams came; the places in the batch of those to be taken, and their rows, NOBODY for none."""
+        return self._sources.receive() if self._native is None else self._native.hear(now_s)
+
+    def _take(self, places: Rows, rows: list[int], now_s: float) -> None:
+        if len(set(rows)) == len(rows) and NOBODY not in rows:
+            self._take_each(places, np.array(rows), now_s)
             return
         # A packet of a stream must not be taken before an earlier one of it: as many rounds as one has packets.
-        rounds: list[list[int]] = []
+        rounds: list[tuple[list[int], list[int]]] = []
         seen: dict[int, int] = {}
-        for place, row in enumerate(rows):
-            if row < 0:
-                self._from_stranger(keys[place * size : place * size + size])
+        for place, row in zip(places.tolist(), rows, strict=True):
+            if row == NOBODY:
+                self._sources.from_stranger(place)
                 continue
             turn = seen[row] = seen.get(row, -1) + 1
             if turn == len(rounds):
-                rounds.append([])
-            rounds[turn].append(place)
-        for places in rounds:
-            self._take_each(np.array(places), np.array([rows[place] for place in places]), now_s)
+                rounds.append(([], []))
+            rounds[turn][0].append(place)
+            rounds[turn][1].append(row)
+        for of, whose in rounds:
+            self._take_each(np.array(of), np.array(whose), now_s)
 
     def _take_each(self, places: Rows, rows: Rows, now_s: float) -> None:
         """Packets at these places of the batch, each of another row."""
@@ -323,30 +321,36 @@ class AudioLoop:
 
     def _write(self, rows: Rows, frames: list[bytes], stamps: Rows) -> None:
         """Frames in the formats of the rows' bots, at most BATCH."""
-        streams = self._streams
-        watched = self._watched[rows]
+        watched = self._of.watched[rows]
         if watched.any():
             for place in np.flatnonzero(watched).tolist():
-                watching = streams[rows[place]]
-                self._watched[rows[place]] = watching is not None and watching.gauge.see(frames[place])
+                self.on_heard(int(rows[place]), frames[place])
         places: Iterable[int] = range(len(frames))
         if self._fast is not None:
-            places = self._fast.send(self._lines[rows], stamps, frames)
+            places = self._fast.send(self._of.lines[rows], stamps, frames)
         for place in places:
-            stream = streams[rows[place]]
-            if stream is not None:
-                try:
-                    stream.hear(frames[place], int(stamps[place]))
-                except Exception as defect:
-                    self._defect(stream, defect)
+            self.on_unsent(int(rows[place]), frames[place], int(stamps[place]))
 
-    def _from_stranger(self, key: bytes) -> None:
-        if self.strangers.drains(key):
-            self._totals.add(counters.RTP_DRAINED)
-            return
-        self._totals.add(counters.rtp_rejected(RtpReject.UNKNOWN_SOURCE))
-        if self.strangers.hear(key):
-            log.warning("rtp_from_unknown_source", source=source_text(self._rtp.family, key), streams=len(self._rows))
+    def on_heard(self, row: int, frame: bytes) -> None:
+        """A frame that goes to the bot, of a row that is watched."""
+        stream = self._streams[row]
+        self._of.watched[row] = stream is not None and stream.gauge.see(frame)
+
+    def on_unsent(self, row: int, frame: bytes, stamp_ms: int) -> None:
+        """A frame for the bot that the fast path has not written."""
+        stream = self._streams[row]
+        if stream is not None:
+            try:
+                stream.hear(frame, stamp_ms)
+            except Exception as defect:
+                self._defect(stream, defect)
+
+    def on_said(self, row: int, frame: bytes) -> None:
+        """A frame of the bot on its way to the caller, of a row whose bot is watched."""
+        stream = self._streams[row]
+        if stream is not None:
+            stream.gauge.say(frame)
+            self._of.watched_said[row] = stream.gauge.bot.wanted > 0
 
     # -- to the callers ----------------------------------------------------------------------------------------
 
@@ -362,9 +366,14 @@ class AudioLoop:
         self._totals.add(counters.LATE_TICKS, skipped // PHASES)
         # What came while we stood still is audio, and must not be taken for silence.
         self.read(now_s)
-        if self._fast is not None:
+        if self._fast is not None and self._native is not None:
             self._fast.receive()
-        rows = np.flatnonzero(self._due <= self._clock.step)
+            failed, quiet = self._native.say(self._clock.step, now_s)
+            if failed:
+                self._totals.add(counters.RTP_SEND_FAILED, failed)
+            for at in range(0, quiet.size, BATCH):
+                self._fill(self._fill(quiet[at : at + BATCH], now_s), now_s)
+        rows = np.flatnonzero(self._of.due <= self._clock.step)
         for at in range(0, rows.size, BATCH):
             self._pace(rows[at : at + BATCH], now_s)
 
@@ -381,20 +390,22 @@ class AudioLoop:
                 except Exception as error:
                     defects.append((stream, error))
             frames.append(frame or b"")
-        due = self._due[rows]
+        due = self._of.due[rows]
         skipped = (self._clock.step - due) // PHASES
-        self._due[rows] = due + (skipped + 1) * PHASES
-        self._sent[rows] += 1
+        self._of.due[rows] = due + (skipped + 1) * PHASES
+        self._of.sent[rows] += 1
         payloads = self._said.convert(rows, frames)
-        apart = self._apart[rows]
+        apart = self._of.apart[rows]
         if apart.any():
             for place in np.flatnonzero(apart).tolist():
                 self._send_apart(int(rows[place]), payloads[place], silent=not frames[place])
             together = np.flatnonzero(~apart)
             payloads = [payloads[place] for place in together.tolist()]
-            self._send(rows[together], payloads, skipped[together])
+            failed = self._sender.send(rows[together], payloads, skipped[together])
         else:
-            self._send(rows, payloads, skipped)
+            failed = self._sender.send(rows, payloads, skipped)
+        if failed:
+            self._totals.add(counters.RTP_SEND_FAILED, failed)
         # Twice as fast as real time where a stall of our own is to be made up for.
         self._fill(self._fill(rows, now_s), now_s)
         for stream, defect in defects:
@@ -410,26 +421,6 @@ class AudioLoop:
         for row in others.tolist():
             self._tick_one(row, now_s)
         return lagging
-
-    def _send(self, rows: Rows, payloads: list[bytes], skipped: Rows) -> None:
-        """A packet for each of these rows."""
-        count = rows.size
-        if not count:
-            return
-        words = self._words[rows]
-        if skipped.any():
-            # Only the timestamp tells that we stood still: a gap in the sequence would be read as loss.
-            words[:, 1] += (skipped * FRAME_BYTES).astype(np.uint32)
-        self._out_words[:count] = words
-        joined = np.frombuffer(b"".join(payloads), np.uint8)
-        self._out.data[:count, HEADER_BYTES:] = joined.reshape(count, FRAME_BYTES)
-        self._out.addresses[:count] = self._addresses[rows]
-        failed = self._out.send(self._fd, count)
-        if failed:
-            self._totals.add(counters.RTP_SEND_FAILED, failed)
-        words[:, 0] = (words[:, 0] + 1) & 0xFFFF | words[:, 0] & _AFTER_FIRST
-        words[:, 1] += FRAME_BYTES
-        self._words[rows] = words
 
     def _send_apart(self, row: int, payload: bytes, *, silent: bool) -> None:
         if row in self._carried and not self._carried[row][0].send(payload, silent=silent):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from connector.dialects.base import WireMessage
+from connector.dialects.base import AudioPattern, WireMessage
 from connector.media.control import EndCause
 from connector.media.fastpath import BROKEN, TOO_LONG, FastPath, Line
 
@@ -71,6 +71,7 @@ class BotSocket(WSListener):
         self.ended: asyncio.Future[End] = loop.create_future()
         self._loop = loop
         self.line: Line | None = None
+        self._pattern: AudioPattern | None = None
         self.on_audio = user.on_audio
         self._user = user
         self._fast = fast
@@ -138,6 +139,12 @@ class BotSocket(WSListener):
         connection.pause_reading()
         fd = connection.get_extra_info("socket").fileno()
         self.line = self._fast.open(fd, self, max_bytes=self._max_bytes, begun=begun)
+
+    def learn(self, pattern: AudioPattern | None, max_message_bytes: int) -> None:
+        """Messages of this form, not longer, are audio; None: no form is known."""
+        if pattern is not self._pattern and self.line is not None:
+            self._pattern = pattern
+            self.line.read(pattern, max_message_bytes)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame; messages in several are put together."""

@@ -1,4 +1,4 @@
-"""WebSocket messages of many bots in one call: the compiled helper (fastpath.c), for what usually happens.
+"""WebSocket messages of many bots in one call: the compiled helper (native/lines.c), for what usually happens.
 
 A `Line` is one bot's connection. It reads for it, and it writes audio for as long as it has a template. Everything that
 is not audio in the form it has learned comes out as a frame, for Python. It is optional: without the library, or for
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +22,8 @@ from connector.media.fastpath_build import LIBRARY, source_id
 MOST_AT_ONCE = 256
 FIN = 0x10
 """Of the kind of a frame; the rest is its opcode."""
-AUDIO, CLOSED, TOO_LONG, BROKEN = -1, -2, -3, -4
+AUDIO, CLOSED, TOO_LONG, BROKEN, UNSENT, REST, HEARD, SAID = range(-1, -9, -1)
+"""Kinds of events, as in native/fastpath.h."""
 TURNS = 64
 """Calls in a row while bots have more to say: then audio has its turn."""
 
@@ -33,7 +34,10 @@ _EVENTS = 4_096
 _DATA_BYTES = 4 << 20
 """Virtual memory: only what is used is there."""
 _TEXT, _BINARY = 1, 2
-_EVENT = np.dtype([("line", "i4"), ("kind", "i4"), ("at", "u4"), ("size", "u4")])
+_SLOT = 0xFFFF
+"""Of a line's number; what is above counts how often the slot was used, so that a number never names two lines."""
+_EVENT = np.dtype([("who", "i4"), ("kind", "i4"), ("at", "u4"), ("size", "u4"), ("stamp_ms", "i8")])
+_ERRORS = frozenset((CLOSED, TOO_LONG, BROKEN))
 _FIELD = struct.Struct("=II")
 _KINDS = {Field.COUNTER_A: 1, Field.COUNTER_B: 2, Field.STAMP_MS: 3, Field.BASE64: 4, Field.BYTES: 5}
 
@@ -54,6 +58,15 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     ),
     "fastpath_send": (None, (_at, _int, _at, _at, ctypes.c_char_p, _at, _at, _at, _at)),
     "fastpath_receive": (_size, (_at, _at, _size, _at, _size, _at)),
+    "fastpath_lend": (_int, (_at, _int, _at, ctypes.c_char_p)),
+    "fastpath_playout": (None, (_at, _int, _at)),
+    "fastpath_take_back": (None, (_at, _int, _at, _at)),
+    "rows_columns": (_int, (_at, _at, _int, _int)),
+    "rows_lane": (_int, (_at, _int, _at)),
+    "rows_open": (None, (_at, _int)),
+    "rows_close": (None, (_at, _int)),
+    "rows_hear": (_int, (_at, _int, _at, ctypes.c_double, _at, _at, _at, _at, _size, _at, _size, _at)),
+    "rows_say": (_int, (_at, _int, ctypes.c_int64, ctypes.c_double, _at, _at, _at, _size, _at, _size, _at)),
 }
 
 
@@ -81,17 +94,30 @@ class LineOwner(Protocol):
         ...
 
 
+class Loan(Protocol):
+    """What a line holds for somebody."""
+
+    def take_back(self) -> None:
+        """The line closes."""
+        ...
+
+
 class FastPath:
     """All lines of a worker.
+
+    Attributes:
+        library: The compiled helper.
+        at: Its state; None once closed.
+        events_out: Where it tells what happened, as the last arguments of its functions.
 
     Raises:
         FastPathMissing: There is no library.
     """
 
     def __init__(self) -> None:
-        self._library = load()
-        self._at: int | None = self._library.fastpath_new()
-        if self._at is None:
+        self.library = load()
+        self.at: int | None = self.library.fastpath_new()
+        if self.at is None:
             raise FastPathMissing("out of memory or of file descriptors")
         self._owners: list[LineOwner | None] = []
         self._free: list[int] = []
@@ -103,7 +129,7 @@ class FastPath:
         self._bytes = memoryview(self._data)  # type: ignore[arg-type]
         self._more: NDArray[np.int32] = np.zeros(1, np.int32)
         self._out = self._results.ctypes.data, self._rests.ctypes.data, self._rest_sizes.ctypes.data
-        self._in = self._events.ctypes.data, _EVENTS, self._data.ctypes.data, _DATA_BYTES, self._more.ctypes.data
+        self.events_out = self._events.ctypes.data, _EVENTS, self._data.ctypes.data, _DATA_BYTES, self._more.ctypes.data
 
     def open(self, fd: int, owner: LineOwner, *, max_bytes: int, begun: bytes = b"") -> Line:
         """Takes over the reading of a connection.
@@ -121,18 +147,18 @@ class FastPath:
             self._free.append(len(self._owners))
             self._owners.append(None)
         number = self._free[-1]
-        error = self._library.fastpath_open(self._at, number, fd, min(max_bytes, _DATA_BYTES // 2), begun, len(begun))
+        error = self.library.fastpath_open(self.at, number, fd, min(max_bytes, _DATA_BYTES // 2), begun, len(begun))
         if error:
             raise OSError(error, os.strerror(error))
         self._free.pop()
-        self._owners[number] = owner
+        self._owners[number & _SLOT] = owner
         return Line(self, number)
 
     def close(self) -> None:
         """Lets go of all lines."""
-        if self._at is not None:
-            self._library.fastpath_free(self._at)
-            self._at = None
+        if self.at is not None:
+            self.library.fastpath_free(self.at)
+            self.at = None
 
     def send(self, lines: NDArray[np.int32], stamps_ms: NDArray[np.int64], payloads: Sequence[bytes]) -> list[int]:
         """A frame of audio to each of these lines.
@@ -146,8 +172,8 @@ class FastPath:
             The places of those that were not sent: they have no template, or there is no room.
         """
         sizes = np.fromiter(map(len, payloads), np.uint32, len(payloads))
-        self._library.fastpath_send(
-            self._at,
+        self.library.fastpath_send(
+            self.at,
             len(payloads),
             lines.ctypes.data,
             stamps_ms.ctypes.data,
@@ -161,7 +187,7 @@ class FastPath:
         at = 0
         for place in np.flatnonzero(results == _SENT_PARTLY).tolist():
             size = int(self._rest_sizes[place])
-            owner = self._owners[int(lines[place])]
+            owner = self._owners[int(lines[place]) & _SLOT]
             if owner is not None:
                 owner.on_rest(self._rests[at : at + size].tobytes())
             at += size
@@ -170,42 +196,54 @@ class FastPath:
     def receive(self) -> None:
         """Gives what the bots have sent to the owners of their lines."""
         for _ in range(TURNS):
-            count = self._library.fastpath_receive(self._at, *self._in)
+            count = self.library.fastpath_receive(self.at, *self.events_out)
             more = bool(self._more[0])
-            if count:
-                owners, data = self._owners, self._bytes
-                for number, kind, at, size in self._events[:count].tolist():
-                    owner = owners[number]
-                    if owner is None:  # closed by what came before in this same batch
-                        continue
-                    if kind == AUDIO:
-                        owner.on_audio(bytes(data[at : at + size]))
-                    elif kind >= 0:
-                        owner.on_frame(kind & 0x0F, bool(kind & FIN), bytes(data[at : at + size]))
-                    else:
-                        owner.on_lost(kind, size)
+            for number, kind, payload, _ in self.told(count):
+                self.give(number, kind, payload)
             if not more:
                 return
 
+    def told(self, count: int) -> Iterator[tuple[int, int, bytes, int]]:
+        """So many events of the last call: whose, kind, payload, media time in ms. An error is a payload of 4 bytes."""
+        if count:
+            data = self._bytes
+            for who, kind, at, size, stamp_ms in self._events[:count].tolist():
+                yield who, kind, bytes(data[at : at + size]) if kind not in _ERRORS else size.to_bytes(4), stamp_ms
+
+    def give(self, number: int, kind: int, payload: bytes) -> None:
+        """An event to the owner of the line, if it is not closed by what came before in the same batch."""
+        owner = self._owners[number & _SLOT]
+        if owner is None:
+            return
+        if kind == AUDIO:
+            owner.on_audio(payload)
+        elif kind >= 0:
+            owner.on_frame(kind & 0x0F, bool(kind & FIN), payload)
+        elif kind == REST:
+            owner.on_rest(payload)
+        else:
+            owner.on_lost(kind, int.from_bytes(payload))
+
     def _close(self, number: int) -> None:
-        if self._at is not None and self._owners[number] is not None:
-            self._library.fastpath_close(self._at, number)
-            self._owners[number] = None
-            self._free.append(number)
+        slot = number & _SLOT
+        if self.at is not None and self._owners[slot] is not None:
+            self.library.fastpath_close(self.at, number)
+            self._owners[slot] = None
+            self._free.append((number + _SLOT + 1) & 0x7FFFFFFF)
 
     def _template(self, number: int, template: AudioTemplate, program: bytes) -> None:
         opcode = _BINARY if template.binary else _TEXT
-        self._library.fastpath_template(self._at, number, opcode, program, len(program), *template.counters)
+        self.library.fastpath_template(self.at, number, opcode, program, len(program), *template.counters)
 
     def _no_template(self, number: int) -> int:
-        return int(self._library.fastpath_template(self._at, number, 0, None, 0, 0, 0))
+        return int(self.library.fastpath_template(self.at, number, 0, None, 0, 0, 0))
 
     def _pattern(self, number: int, pattern: AudioPattern | None, max_bytes: int) -> None:
         if pattern is None:
-            self._library.fastpath_pattern(self._at, number, 0, 0, b"", 0, b"", 0, 0, 1)
+            self.library.fastpath_pattern(self.at, number, 0, 0, b"", 0, b"", 0, 0, 1)
             return
-        self._library.fastpath_pattern(
-            self._at,
+        self.library.fastpath_pattern(
+            self.at,
             number,
             _BINARY if pattern.binary else _TEXT,
             pattern.base64,
@@ -233,6 +271,7 @@ class Line:
         self._pieces: tuple[bytes | Field, ...] | None = None
         self._program = b""
         self._open = True
+        self._loan: Loan | None = None
 
     def write(self, template: AudioTemplate) -> None:
         """Writes audio messages like this from now on."""
@@ -254,11 +293,33 @@ class Line:
         if self._open:
             self._path._pattern(self.number, pattern, max_bytes)
 
+    def hold(self, state: bytes, queued: bytes, loan: Loan) -> bool:
+        """Holds a playout, until `give_back`; False when it cannot. The state is `fastplayout.STATE`."""
+        held = self._open and bool(self._path.library.fastpath_lend(self._path.at, self.number, state, queued))
+        if held:
+            self._loan = loan
+        return held
+
+    def look(self, state: bytearray) -> None:
+        """How the playout that is held stands."""
+        self._path.library.fastpath_playout(self._path.at, self.number, _address(state))
+
+    def give_back(self, state: bytearray, queued: bytearray) -> None:
+        """Holds the playout no more; `queued` has room for what waits, as `look` told."""
+        self._loan = None
+        self._path.library.fastpath_take_back(self._path.at, self.number, _address(state), _address(queued))
+
     def close(self) -> None:
         """Lets go of the connection."""
+        if self._loan is not None:
+            self._loan.take_back()
         if self._open:
             self._open = self.writes = False
             self._path._close(self.number)
+
+
+def _address(room: bytearray) -> ctypes.Array[ctypes.c_char]:
+    return (ctypes.c_char * len(room)).from_buffer(room)
 
 
 def _program(template: AudioTemplate) -> bytes:

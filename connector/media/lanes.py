@@ -48,6 +48,10 @@ class Lanes:
         self._lane[row] = number
         self._transcoders[number].reset(row)
 
+    def transcoder(self, row: int) -> Transcoder:
+        """The one that the row needs."""
+        return self._transcoders[int(self._lane[row])]
+
     def convert(self, rows: Rows, payloads: Sequence[bytes]) -> list[bytes]:
         """A frame of each of these rows, each row once; an empty payload is a frame of silence."""
         lanes = self._lane[rows]

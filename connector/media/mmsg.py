@@ -44,6 +44,7 @@ class Batch:
         data: Shape (count, datagram_bytes), uint8.
         addresses: Shape (count, ADDRESS_BYTES), uint8: as `pack_address` makes them.
         sizes: Shape (count,), uint32: what came in, after `receive`.
+        at: Address of the system's headers (struct mmsghdr).
     """
 
     def __init__(self, count: int, datagram_bytes: int, family: int) -> None:
@@ -60,7 +61,7 @@ class Batch:
         self._headers["name_bytes"] = self._name_bytes
         self._headers["parts"] = self._parts.ctypes.data + steps * np.uint64(_PART.itemsize)
         self._headers["part_count"] = 1
-        self._at = self._headers.ctypes.data
+        self.at = self._headers.ctypes.data
         self._given: NDArray[np.uint32] = self._headers["name_bytes"]
         self.sizes: NDArray[np.uint32] = self._headers["got_bytes"]
 
@@ -79,7 +80,7 @@ class Batch:
             OSError: What the network reported for an earlier datagram of ours.
         """
         self._given[:] = self._name_bytes  # the kernel wrote there
-        got: int = _recvmmsg(fd, self._at, self._count, socket.MSG_DONTWAIT, None)
+        got: int = _recvmmsg(fd, self.at, self._count, socket.MSG_DONTWAIT, None)
         if got < 0:
             code = ctypes.get_errno()
             if code in (errno.EAGAIN, errno.EINTR):
@@ -95,7 +96,7 @@ class Batch:
         """
         done = failed = 0
         while done < count:
-            sent: int = _sendmmsg(fd, self._at + done * _HEADER.itemsize, count - done, socket.MSG_DONTWAIT)
+            sent: int = _sendmmsg(fd, self.at + done * _HEADER.itemsize, count - done, socket.MSG_DONTWAIT)
             if sent <= 0:
                 failed += 1
                 sent = 1

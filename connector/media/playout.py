@@ -7,7 +7,8 @@ Marks are positions in the audio. A mark fires when what was sent before it has 
 from __future__ import annotations
 
 from collections import deque
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 from connector.audio.formats import AudioFormat
 from connector.audio.transcode import silence
@@ -223,9 +224,12 @@ class Playout:
         return fired
 
 
-def playout_for(request: OpenStream, audio: AudioFormat) -> Playout:
-    """The buffer that a stream asks for."""
-    return Playout(
+AnyPlayout = TypeVar("AnyPlayout", bound=Playout)
+
+
+def playout_for(request: OpenStream, audio: AudioFormat, kind: Callable[..., AnyPlayout]) -> AnyPlayout:
+    """The buffer that a stream asks for, of this kind."""
+    return kind(
         max_ms=request.playout_max_ms,
         prebuffer_ms=request.prebuffer_ms,
         drop_oldest=request.drop_oldest,

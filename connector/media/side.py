@@ -52,6 +52,8 @@ class Side:
     """It has none in the fast path, which writes for streams of one track."""
     carrier = None
     """Its audio comes by RTP."""
+    lends = False
+    """It has no audio for a caller."""
 
     def __init__(self, stream: Owner, track: Track) -> None:
         self.stream_id = stream.stream_id

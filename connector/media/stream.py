@@ -17,7 +17,6 @@ from connector.audio.wire import PCMU, WIRES
 from connector.dialects import registry
 from connector.dialects.base import (
     MAX_DETAIL,
-    AudioPattern,
     BotAudio,
     BotClear,
     BotMark,
@@ -48,6 +47,7 @@ from connector.media.control import (
 from connector.media.counters import Counters
 from connector.media.dial import DialFailed, dial_unless
 from connector.media.fastpath import FastPath
+from connector.media.fastplayout import FastPlayout
 from connector.media.gauge import Gauge
 from connector.media.outbox import Outbox
 from connector.media.playout import AfterAudio, playout_for
@@ -108,16 +108,16 @@ class Stream:
         if self.bot_says.encoding is Encoding.OPUS:  # packets of any duration: the playout holds samples
             self._unpack = Transcoder(self.bot_says, _UNPACKED)
             self.bot_says = _UNPACKED
-        self._playout = playout_for(request, self.bot_says)
+        self._playout = playout_for(request, self.bot_says, FastPlayout)
         self._outbox = Outbox()
         if not request.url.lower().startswith("ws:"):
             fast = None  # TLS is the library's
         self._socket = BotSocket(self, request.max_message_bytes + HARD_LIMIT_EXTRA_BYTES, fast)
-        self._pattern: AudioPattern | None = None
         self._heard = asyncio.Event()
         """Something came from the bot that may have made it ready, or done; or it has read what waited."""
         self._greeted = False
         self.row: int | None = None
+        self.lends = False  # to the fast path, which then paces what the bot says
         self.carrier: Carrier | None = None
         self.packets_out = 0
         self.rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
@@ -169,6 +169,8 @@ class Stream:
         frame = self.gauge.say(frame)
         if marks:
             self._pass_marks(marks)
+        if self.lends and self._socket.line is not None and self.gauge.recording is None:
+            self._playout.lend(self._socket.line)
         return frame
 
     def dtmf(self, digit: str) -> None:
@@ -201,6 +203,7 @@ class Stream:
         stats = self._stats
         stats.packets_out = self.packets_out
         stats.send_dropped = self._outbox.dropped
+        self._playout.add_to(stats)
         self.gauge.count()
         for side in self._sides:
             side.add_to(stats)
@@ -341,10 +344,7 @@ class Stream:
             self._reject(Rejected(RejectCause.TOO_LARGE, f"{len(message)} bytes"))
             return
         self._take(self._dialect.decode(message))
-        pattern = self._dialect.pattern()
-        if pattern is not self._pattern and self._socket.line is not None:
-            self._pattern = pattern
-            self._socket.line.read(pattern, self._request.max_message_bytes)
+        self._socket.learn(self._dialect.pattern(), self._request.max_message_bytes)
         if not self._heard.is_set():
             self._heard.set()
 

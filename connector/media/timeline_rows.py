@@ -79,6 +79,11 @@ class TimelineRows:
         self._whole: Mask = np.zeros(capacity, np.bool_)
         """No part of a frame waits."""
 
+    @property
+    def columns(self) -> tuple[NDArray[np.generic], ...]:
+        """As native/rows.c wants them."""
+        return self._start, self._heard, self._state, self._expected, self._jitter, self._waits
+
     def grow(self, capacity: int) -> None:
         """Makes room for more rows; those there are stay."""
         more = capacity - len(self._timelines)

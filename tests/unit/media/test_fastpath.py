@@ -145,7 +145,9 @@ def test_a_bot_that_does_not_read_gets_whole_frames_in_order_when_it_does() -> N
 def test_a_message_that_is_too_long_is_left_to_python() -> None:
     with connected() as (path, line, _, _bot):
         line.write(AudioTemplate((Field.BASE64,)))
-        assert send(path, line, (b"x" * 20_000, 0), (b"x" * 160, 0)) == [0]
+        assert send(path, line, (b"x" * 20_000, 0), (b"x" * 160, 0)) == [0, 1]  # which must not overtake it
+        line.write(AudioTemplate((Field.BASE64,)))
+        assert send(path, line, (b"x" * 160, 0)) == []
 
 
 def test_no_line_no_message() -> None:
@@ -268,12 +270,15 @@ def test_descriptors_and_numbers_are_given_back() -> None:
     with ours, bot:
         path = FastPath()
         before = len(list(Path("/proc/self/fd").iterdir()))
+        numbers = set()
         for _ in range(200):
             line = path.open(ours.fileno(), Owner(), max_bytes=100)
-            assert line.number == 0
+            numbers.add(line.number)
             line.close()
+        assert {number & 0xFFFF for number in numbers} == {0}
+        assert len(numbers) == 200, "a number must never be another line's"
         many = [path.open(ours.fileno(), Owner(), max_bytes=100) for _ in range(100)]
-        assert {line.number for line in many} == set(range(100))
+        assert {line.number & 0xFFFF for line in many} == set(range(100))
         path.close()
         assert len(list(Path("/proc/self/fd").iterdir())) == before - 1  # its epoll too
 

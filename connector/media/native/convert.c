@@ -1,0 +1,95 @@
+/* Audio from one format to another, and base64 (RFC 4648 section 4). The tables and kernels are Python's: one truth. */
+#include "fastpath.h"
+#include <math.h>
+#include <string.h>
+
+static uint16_t pairs[4096];
+static int8_t values[256];
+
+void make_base64(void) {
+    const char *set = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (int i = 0; i < 4096; i++) memcpy(&pairs[i], (char[]){set[i >> 6], set[i & 63]}, 2);
+    memset(values, -1, sizeof values);
+    for (int i = 0; i < 64; i++) values[(uint8_t)set[i]] = (int8_t)i;
+}
+
+uint32_t put_base64(uint8_t *at, const uint8_t *in, uint32_t n) {
+    uint8_t *begin = at;
+    for (; n >= 3; n -= 3, in += 3, at += 4) {
+        memcpy(at, &pairs[in[0] << 4 | in[1] >> 4], 2);
+        memcpy(at + 2, &pairs[(in[1] & 15) << 8 | in[2]], 2);
+    }
+    if (n) {
+        int second = n == 2 ? in[1] : 0;
+        memcpy(at, &pairs[in[0] << 4 | second >> 4], 2);
+        memcpy(at + 2, &pairs[(second & 15) << 8], 2);
+        at[3] = '=';
+        if (n == 1) at[2] = '=';
+        at += 4;
+    }
+    return (uint32_t)(at - begin);
+}
+
+/* Strictly RFC 4648 section 4: bytes written, or -1. Never more than the input has. */
+int64_t take_base64(const uint8_t *in, uint32_t n, uint8_t *out) {
+    uint8_t *begin = out;
+    if (n % 4 || !n) return n ? -1 : 0;
+    uint32_t padding = (in[n - 1] == '=') + (in[n - 1] == '=' && in[n - 2] == '='), whole = n - (padding ? 4 : 0);
+    for (uint32_t i = 0; i < whole; i += 4, out += 3) {
+        int a = values[in[i]], b = values[in[i + 1]], c = values[in[i + 2]], d = values[in[i + 3]];
+        if ((a | b | c | d) < 0) return -1;
+        out[0] = (uint8_t)(a << 2 | b >> 4), out[1] = (uint8_t)(b << 4 | c >> 2), out[2] = (uint8_t)(c << 6 | d);
+    }
+    if (padding) {
+        int a = values[in[whole]], b = values[in[whole + 1]], c = padding == 1 ? values[in[whole + 2]] : 0;
+        if ((a | b | c) < 0) return -1;
+        *out++ = (uint8_t)(a << 2 | b >> 4);
+        if (padding == 1) *out++ = (uint8_t)(b << 4 | c >> 2);
+    }
+    return out - begin;
+}
+
+/* As audio/resample.py: each millisecond is a product of the samples around it with the kernel. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((target_clones("arch=haswell", "default")))
+#endif
+static void resample(const float *known, const float *kernel, uint32_t width, uint32_t made, float *wave) {
+    for (uint32_t o = 0; o < made; o++) wave[o] = 0;
+    for (uint32_t w = 0; w < width; w++) {
+        float sample = known[w];
+        const float *row = kernel + (size_t)w * made;
+        for (uint32_t o = 0; o < made; o++) wave[o] += sample * row[o];
+    }
+}
+
+/* A frame of one row; `source` and `target` are apart. */
+void convert(const Lane *lane, int64_t row, const uint8_t *source, uint8_t *target) {
+    int16_t linear[MOST_FRAME / 2];
+    uint32_t count = lane->to_linear ? lane->source_bytes : lane->source_bytes / 2;
+    if (!lane->to_linear && !lane->from_linear && !lane->kernel) {
+        memcpy(target, source, lane->source_bytes);
+        return;
+    }
+    if (lane->to_linear)
+        for (uint32_t i = 0; i < count; i++) linear[i] = lane->to_linear[source[i]];
+    else memcpy(linear, source, lane->source_bytes);
+    if (lane->kernel) {
+        float known[512 + MOST_FRAME / 2], wave[64];
+        uint32_t past_count = lane->width - lane->block, blocks = count / lane->block, made = 0;
+        float *past = lane->past + (size_t)row * past_count;
+        memcpy(known, past, past_count * sizeof *past);
+        for (uint32_t i = 0; i < count; i++) known[past_count + i] = linear[i];
+        memcpy(past, known + count, past_count * sizeof *past);
+        for (uint32_t b = 0; b < blocks; b++) {
+            resample(known + b * lane->block, lane->kernel, lane->width, lane->made, wave);
+            for (uint32_t o = 0; o < lane->made; o++) {
+                float v = rintf(wave[o]);
+                linear[made++] = (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v);
+            }
+        }
+        count = made;
+    }
+    if (lane->from_linear)
+        for (uint32_t i = 0; i < count; i++) target[i] = lane->from_linear[(uint16_t)linear[i]];
+    else memcpy(target, linear, 2 * count);
+}
