@@ -195,10 +195,13 @@ def _export(arguments: argparse.Namespace) -> int:
 def _with_database(work: Coroutine[Any, Any, None]) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from connector.store.database import BadUrl, why
+    from connector.store.database import BadUrl, NewerTables, why
 
     try:
         uvloop.run(work)
+    except NewerTables as error:
+        print(f"connector: {error}", file=sys.stderr)
+        return EXIT_FAILED
     except BadUrl as error:
         print(f"connector: store.url: {error}", file=sys.stderr)
         return EXIT_CONFIG

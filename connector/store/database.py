@@ -13,6 +13,8 @@ from urllib.parse import quote
 import aiosqlite
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, StatementError
@@ -28,6 +30,16 @@ COMMAND_TIMEOUT_S: Final = 30.0
 
 class BadUrl(ValueError):
     """The URL names no database that can be used; the message says what can."""
+
+
+class NewerTables(Exception):
+    """The tables are of a newer version of the connector; nothing was touched."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database belongs to a newer version of the connector, and tables are never altered backwards: start "
+            "that version again, or put back the copy that was made before the upgrade (docs/install.md)"
+        )
 
 
 class Database:
@@ -54,6 +66,7 @@ class Database:
         """Brings the tables to the state this version needs; nothing if they are.
 
         Raises:
+            NewerTables: A newer version has altered them.
             Exception: As of any access, see `is_about_the_data`.
         """
         if self._url.get_backend_name() == "sqlite" and self._url.database:
@@ -165,7 +178,11 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-    command.upgrade(alembic_config(connection), "head")
+    config = alembic_config(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if not known.issuperset(MigrationContext.configure(connection).get_current_heads()):
+        raise NewerTables
+    command.upgrade(config, "head")
 
 
 def alembic_config(connection: Connection) -> Config:
