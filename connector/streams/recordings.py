@@ -271,6 +271,8 @@ class Recordings:
         path = self._directory / day / file
         if not (_DAY.fullmatch(day) and _FILE.fullmatch(file) and _beside(path).exists()):
             return None
+        if path.resolve() != self._directory.resolve() / day / file:  # a link, which may lead out of the folder
+            return None
         note = _read(path)
         return None if note is None else (path, note)
 

@@ -42,7 +42,14 @@ class RecordingFiles:
             result = refused.kind
             raise
         finally:
-            if result != "ok" or request.http_range.start in (None, 0):  # not once more for each part of the same
+            if result != "ok" or _from_the_beginning(request):  # not once more for each part of the same
                 self._audit.write(listener, "recording.play", f"{day}/{file}"[:128], result=result, pbx=pbx)
         headers = {"Cache-Control": "no-store", "Content-Type": TYPES.get(path.suffix, "application/octet-stream")}
         return web.FileResponse(path, headers=headers)
+
+
+def _from_the_beginning(request: web.Request) -> bool:
+    try:
+        return request.http_range.start in (None, 0)
+    except ValueError:  # no range; it is answered by 416
+        return True

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from connector.access.rights import Right
 from connector.access.sight import Sight
+from connector.media.peaks import Peaks, Unreadable, peaks_of
 from connector.streams.recordedcalls import (
     AlreadyRecorded,
     LiveRecording,
@@ -28,6 +29,11 @@ from connector.web.rest.history import available, finished_call, span
 from connector.web.rest.live import CallPath, state_of
 from connector.web.rest.problems import Refused, not_found
 from connector.web.scope import own_agents, reaches_call, sees_call, shown_finished
+
+OUTLINES_MAX = 100
+"""That are kept; the oldest goes."""
+READERS = 2
+"""Recordings that are read for their outline at once."""
 
 Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 File = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}$")]
@@ -120,6 +126,8 @@ class RecordingsApi:
         self._live = live
         self._history = history
         self._clock = clock
+        self._outlines: dict[str, Peaks] = {}
+        self._reading = asyncio.Semaphore(READERS)
 
     def endpoints(self) -> list[Endpoint]:
         """What it serves."""
@@ -145,6 +153,9 @@ class RecordingsApi:
                      RecordingList, query=RecordingsQuery, problems=(503,), right=Right.PLAY_RECORDINGS),
             Endpoint("GET", "/recordings/{day}/{file}", "get_recording", "One recording", "recordings", self._get,
                      Recording, parameters=RecordingPath, problems=(404, 503), right=Right.PLAY_RECORDINGS),
+            Endpoint("GET", "/recordings/{day}/{file}/peaks", "get_recording_peaks", "The outline of a recording",
+                     "recordings", self._peaks, Peaks, parameters=RecordingPath, problems=(404, 409, 503),
+                     right=Right.PLAY_RECORDINGS),
         ]  # fmt: skip
 
     # -- calls that go on -----------------------------------------------------------------------------------------
@@ -221,6 +232,21 @@ class RecordingsApi:
     async def _get(self, call: Call[RecordingPath, Nothing, None]) -> Recording:
         _, note = await self.found(call.sight, call.path.day, call.path.file)
         return shown_recording(call.path.day, note)
+
+    async def _peaks(self, call: Call[RecordingPath, Nothing, None]) -> Peaks:
+        path, note = await self.found(call.sight, call.path.day, call.path.file)
+        if not note.sha256:
+            raise Refused(409, "not-closed", "The recording is not closed.", remedy="Wait until the call has ended.")
+        if note.sha256 not in self._outlines:
+            async with self._reading:
+                try:
+                    outline = await asyncio.to_thread(peaks_of, path)
+                except Unreadable as error:
+                    raise Refused(409, "unreadable", str(error), remedy="Download it: audio has its address.") from None
+            while len(self._outlines) >= OUTLINES_MAX:
+                del self._outlines[next(iter(self._outlines))]
+            self._outlines[note.sha256] = outline
+        return self._outlines[note.sha256]
 
     async def found(self, sight: Sight, day: str, file: str) -> tuple[Path, Note]:
         """A recording that somebody may hear.

@@ -25,6 +25,8 @@ export interface Ear {
   tracks: string[];
   levels: number[];
   heldMs: number;
+  /** Of the own microphone; null where there is none. */
+  own: number | null;
   muted: boolean;
 }
 
@@ -41,8 +43,8 @@ function change(fields: Partial<Ear>): void {
 /** Begins; to be called while a click or key is handled, or the browser stays silent. */
 export async function begin(target: Target): Promise<void> {
   end();
-  const calm = { phase: "connecting", why: "", tracks: [], levels: [], heldMs: 0, muted: false } as const;
-  ear.value = { target, ...calm, tracks: [], levels: [] };
+  const own = target.mode === "listen" ? null : 0;
+  ear.value = { target, phase: "connecting", why: "", tracks: [], levels: [], heldMs: 0, own, muted: false };
   const closing: (() => void)[] = [];
   let over = false;
   const finish = (why: string): void => {
@@ -51,7 +53,7 @@ export async function begin(target: Target): Promise<void> {
     for (const each of closing.reverse()) each();
     if (stop === finishNow) {
       stop = mute = null;
-      change({ phase: "ended", why, levels: [], heldMs: 0 });
+      change({ phase: "ended", why, levels: [], heldMs: 0, own: null });
     }
   };
   const finishNow = (): void => finish("ears.left");
@@ -129,12 +131,17 @@ async function connect(
       outputChannelCount: [1],
       processorOptions: { tracks: tracks.length },
     });
-    player.port.onmessage = ({ data: told }: MessageEvent<Told>) => change({ levels: told.levels, heldMs: told.heldMs });
+    let own = 0; // the loudest frame of the microphone since the last time
+    player.port.onmessage = ({ data: told }: MessageEvent<Told>) => {
+      change({ levels: told.levels, heldMs: told.heldMs, ...(microphone && { own }) });
+      own = 0;
+    };
     player.connect(volume);
     void context.resume();
     change({ phase: "hears", tracks });
     if (microphone) {
       microphone.port.onmessage = ({ data: frame }: MessageEvent<ArrayBuffer>) => {
+        own = speaks ? Math.max(own, levelOf(frame)) : 0;
         // What waits for a slow network would be heard too late: it is left out.
         if (speaks && socket.readyState === WebSocket.OPEN && socket.bufferedAmount < 2000) socket.send(frame);
       };
@@ -144,6 +151,12 @@ async function connect(
   await new Promise((resolve) => socket.addEventListener("close", resolve));
   if (ear.value?.phase !== "ended" || ear.value.target !== target) return;
   if (ear.value.why === "") change({ why: await whyRefused(path) });
+}
+
+/** Root mean square of a frame, 0 to 1. */
+function levelOf(frame: ArrayBuffer): number {
+  const samples = new Int16Array(frame); // little-endian, as all machines with browsers are
+  return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length) / 32768;
 }
 
 /** A browser does not tell a page why a WebSocket was refused; the same address asked plainly does. */

@@ -8,6 +8,7 @@ import type { AgentItem } from "../wire";
 import { Dialog } from "./dialog";
 import { ListenHere } from "./listen_here";
 import { State } from "./parts";
+import { Record } from "./record";
 
 export function AgentDialog({ id, close }: { id: string; close: () => void }) {
   const [reason, setReason] = useState("");
@@ -69,6 +70,7 @@ export function AgentDialog({ id, close }: { id: string; close: () => void }) {
             </p>
           )}
           {talks && <ListenHere target={{ ...who, name }} begun={close} />}
+          {talks && agent.call && <Record call={{ pbx, linkedid: agent.call }} />}
           {may("message") && (
             <p>
               <label>
@@ -78,6 +80,7 @@ export function AgentDialog({ id, close }: { id: string; close: () => void }) {
               <button disabled={!text} onClick={() => run({ name: "message", body: { ...who, text } })}>
                 {t("send")}
               </button>
+              {talks && <button onClick={() => run({ name: "chime", body: who })}>{t("chime")}</button>}
             </p>
           )}
           {may("force_logout") && (

@@ -11,6 +11,7 @@ import { Freshness, Header } from "./header";
 import { Login } from "./login";
 import { Queue } from "./queue";
 import { Queues } from "./queues";
+import { Recordings } from "./recordings";
 import { Wall } from "./wall";
 
 export function App() {
@@ -36,6 +37,8 @@ function View() {
       return <Agents />;
     case "calls":
       return <Calls />;
+    case "recordings":
+      return <Recordings />;
     case "wall":
       return <Wall />;
     default:

@@ -12,6 +12,8 @@ import { Dialog } from "./dialog";
 import { FiguresAge } from "./figures_age";
 import { ListenHere } from "./listen_here";
 import { Scroll, Since } from "./parts";
+import { Record } from "./record";
+import { OfCall } from "./recordings";
 
 const RECENT_MS = 5_000;
 const STREAMS_MS = 2_000;
@@ -81,6 +83,7 @@ function CallDialog({ call, close }: { call: LiveCall; close: () => void }) {
             target={{ pbx: call.pbx, call: call.linkedid, name: caller(call.number, call.name) }}
             begun={close}
           />
+          <Record call={call} />
           {call.legs.map((leg) => (
             <p key={leg.uniqueid}>
               {leg.channel} <small>{leg.state}</small>{" "}
@@ -154,13 +157,16 @@ function Timeline({ call, close }: { call: FinishedCall; close: () => void }) {
   return (
     <Dialog title={t("timeline", { name: caller(call.number, call.name) })} close={close}>
       {() => (
-        <ol class="timeline">
-          {(polled.value.value?.timeline ?? []).map((entry, index) => (
-            <li key={index}>
-              <span class="time">{timeOfDay(entry.at)}</span> {told(entry)}
-            </li>
-          ))}
-        </ol>
+        <>
+          <ol class="timeline">
+            {(polled.value.value?.timeline ?? []).map((entry, index) => (
+              <li key={index}>
+                <span class="time">{timeOfDay(entry.at)}</span> {told(entry)}
+              </li>
+            ))}
+          </ol>
+          {may("play_recordings") && <OfCall call={call} />}
+        </>
       )}
     </Dialog>
   );

@@ -13,7 +13,7 @@ export function EarPanel() {
 }
 
 function Panel({ now }: { now: Ear }) {
-  const { target, phase, tracks, levels, heldMs, muted } = now;
+  const { target, phase, tracks, levels, heldMs, own, muted } = now;
   const panel = useRef<HTMLElement>(null);
   useEffect(() => panel.current?.focus(), []);
   const key = (event: KeyboardEvent): void => {
@@ -24,7 +24,7 @@ function Panel({ now }: { now: Ear }) {
   return (
     <section class={`ear ${phase} ${speaks ? "speaks" : ""}`} ref={panel} tabIndex={-1} aria-label={t("ears.panel")} onKeyDown={key}>
       <p class="ear-what">
-        <span aria-hidden="true">{speaks ? "🎙" : "🎧"}</span> <b>{target.name}</b>{" "}
+        <span aria-hidden="true">●</span> <b>{target.name}</b>{" "}
         <span role="status">{said(now)}</span>
       </p>
       {phase === "hears" && (
@@ -32,6 +32,7 @@ function Panel({ now }: { now: Ear }) {
           {tracks.map((track, n) => (
             <Level key={track} name={t(`ears.${track}` as Word)} rms={levels[n] ?? 0} />
           ))}
+          {own !== null && <Level name={t("ears.own")} rms={own} />}
           <small title={t("ears.held_long")}>{t("ears.held", { ms: Math.round(heldMs / 10) * 10 })}</small>
         </div>
       )}

@@ -8,7 +8,7 @@ import { keepViews, theme, views, wear } from "../preferences";
 import { link, route } from "../route";
 import { may, session } from "../session";
 
-const VIEWS: readonly Word[] = ["queues", "agents", "calls", "wall"];
+const VIEWS: readonly Word[] = ["queues", "agents", "calls", "recordings", "wall"];
 
 export function Header() {
   const here = route.value.path[0] ?? "queues";
@@ -19,7 +19,7 @@ export function Header() {
       </a>
       <h1>{t("title")}</h1>
       <nav>
-        {VIEWS.map((name) => (
+        {VIEWS.filter((name) => name !== "recordings" || may("play_recordings")).map((name) => (
           <a key={name} href={link(name)} aria-current={here === name ? "page" : undefined}>
             {t(name)}
           </a>
