@@ -88,10 +88,10 @@ async def bad_net(monkeypatch: pytest.MonkeyPatch, weather: Weather) -> AsyncIte
     asterisk_side, worker_side = await net._to_asterisk.open(), await net._to_worker.open()
     opened = mediachannel.open_media_channel
 
-    async def through(ari: Ari, wire: Wire, *, channel_id: str, ours: str, rtp_host: str) -> Remote:
+    async def through(ari: Ari, wire: Wire, *, ours: str, **options: Any) -> Remote:
         host, _, port = ours.rpartition(":")
         net._to_worker.beyond = host, int(port)
-        remote = await opened(ari, wire, channel_id=channel_id, ours=f"{HOST}:{asterisk_side}", rtp_host=rtp_host)
+        remote = await opened(ari, wire, ours=f"{HOST}:{asterisk_side}", **options)
         assert isinstance(remote, Address)
         net._to_asterisk.beyond = remote.host, remote.port
         return Address(HOST, worker_side)
