@@ -33,6 +33,7 @@ from connector.live import live_state
 from connector.media.engine import BindFailed, MediaEngine
 from connector.net.credentials import Secrets
 from connector.net.fetch import Fetcher
+from connector.outgoing import new_feeds, new_tracing
 from connector.pbx_clients import StartFailed, new_link
 from connector.records import AgentInterval, CallRecord, Published
 from connector.store.database import BadUrl
@@ -49,7 +50,6 @@ from connector.telemetry.figures import FigureCounters, FiguresCollector
 from connector.telemetry.history import HistoryCollector
 from connector.telemetry.metrics import LiveCollector, QueueWaits, StreamCounters, new_registry
 from connector.telemetry.recordings import RecordingCollector
-from connector.telemetry.tracing import Tracing, TracingMissing, Untraced
 from connector.telemetry.vendors import VendorCounters
 from connector.web.audit import Audit
 from connector.web.auth.build import accounts_of, sso_of
@@ -74,6 +74,9 @@ log = structlog.get_logger()
 
 HAND_BACK_DEADLINE_S = 5.0
 """For handing every call back to its dialplan at the end; longer than the deadline of one ARI request."""
+
+FEED_DEADLINE_S = 1.0
+"""For telling a broker the last of what happened."""
 
 HISTORY_DEADLINE_S = 3.0
 """For writing the last records at the end; beyond it they go to the disk, for the next start."""
@@ -122,7 +125,7 @@ class Connector:
         secrets = Secrets(os.environ, settings.outgoing.secrets_directory)
         fetcher = Fetcher(max_answer_bytes=settings.outgoing.max_answer_bytes)
         self._keeping = Keeping(writer=self.store.writer, book=self.book, links=self._links, clock=self._clock)
-        self._tracing = self._new_tracing()
+        self._tracing = new_tracing(settings, self._registry, self._bus, self._linkedid_of)
         self._dialler = Dialler(
             engine=self.media,
             outgoing=settings.outgoing,
@@ -161,6 +164,7 @@ class Connector:
         self._registry.register(HistoryCollector(self.store.writer.stats, self.store.recoveries))
         self._registry.register(RecordingCollector(self.recordings.stats))
         self._registry.register(PushCollector(self._hub, self._hooks))
+        self._feeds = new_feeds(settings, self._registry, self._bus, self._random)
         happenings = Happenings(states=self.states, tell=self._tell)
         self._bus.handle("push", self._hub.on_item, SHOWN)
         self._bus.handle("happenings", happenings.on_item, TOLD)
@@ -254,6 +258,7 @@ class Connector:
             tasks.create_task(self._hooks.run(), name="webhooks"),
         ]
         pushing.append(tasks.create_task(self.recordings.run(), name="recordings"))
+        pushing += [tasks.create_task(feed.run(), name="nats") for feed in self._feeds]
         kept = tasks.create_task(self._keeping.learn(self._directory), name="kept")
         keeping = tasks.create_task(self._keeping.run(), name="agents-kept")
         accounts = tasks.create_task(self._accounts.run(self.store.writer.up), name="accounts")
@@ -271,6 +276,8 @@ class Connector:
             for manager in self.managers.values():
                 manager.stop()
             await asyncio.wait(managers, timeout=HAND_BACK_DEADLINE_S)
+            for feed in self._feeds:
+                await feed.close(FEED_DEADLINE_S)
             for task in (*managers, *links, *pushing, kept, keeping, accounts, engine, web):
                 task.cancel()
             await asyncio.wait((*managers, *links), timeout=HISTORY_DEADLINE_S)
@@ -339,6 +346,8 @@ class Connector:
     def _tell(self, happening: AnyHappening) -> None:
         self._hub.on_happening(happening)
         self._hooks.on_happening(happening)
+        for feed in self._feeds:
+            feed.on_happening(happening)
 
     # -- what the metrics read ------------------------------------------------------------------------------------
 
@@ -394,18 +403,6 @@ class Connector:
             {name: partial(read_credentials, self._links[name].ami) for name in allowed},
             {name: pbx.sip_ws_url for name, pbx in self._settings.pbx.items()},
         )
-
-    def _new_tracing(self) -> Tracing | Untraced:
-        settings = self._settings.tracing
-        if not settings.url:
-            return Untraced()
-        try:
-            tracing = Tracing(settings, node=self._settings.node.name, linkedid_of=self._linkedid_of)
-        except TracingMissing as error:
-            raise StartFailed(str(error)) from None
-        self._registry.register(tracing)
-        self._bus.handle("tracing", tracing.on_event, Tracing.takes)
-        return tracing
 
     def _store(self) -> Store:
         live = LiveView(

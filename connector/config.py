@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from connector.audio.wire import WireName
+from connector.config_nats import NatsSettings
 from connector.config_people import AgentSettings, QueueSettings
 from connector.config_profiles import OutgoingSettings as OutgoingSettings, ProfileSettings as ProfileSettings
 from connector.config_recording import RecordingSettings
@@ -239,6 +240,7 @@ class Settings(Section):
     vendor_api: VendorApiSettings = VendorApiSettings()
     recording: RecordingSettings = RecordingSettings()
     tracing: TracingSettings = TracingSettings()
+    nats: NatsSettings = NatsSettings()
     webhook: dict[str, WebhookSettings] = Field(default={})
     """Who is told what happens, by name, for example [webhook.crm]."""
     queue_default: QueueSettings = QueueSettings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -11,8 +12,7 @@ from packaging.utils import canonicalize_name
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-OURS = "asterisk-connector"
-EXTRAS = set(metadata.metadata(OURS).get_all("Provides-Extra", [])) - {"dev"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PLATFORM = {
     "sys_platform": "linux",
     "platform_system": "Linux",
@@ -23,8 +23,8 @@ PLATFORM = {
 HEAD = """# Licences of what is used
 
 The connector itself is under Apache-2.0. It is installed with these packages, each under a licence that lets anybody
-use, change and pass it on, also in a product; none asks that other code be opened. A test holds the list against the
-lock file.
+use, change and pass it on, also in a product; none asks that other code be opened (MPL-2.0 asks it of its own files
+alone). A test holds the list against the lock file.
 
 Two optional packages bring shared libraries of others in their wheels: `soundfile` libsndfile (LGPL-2.1), `av` FFmpeg
 (LGPL-2.1 or later, see the package's own page for its parts). They are loaded, not linked into anything of ours, and
@@ -71,9 +71,12 @@ def licence_of(name: str) -> str:
         return " AND ".join(classified)
     short = (said.get("License") or "").strip()
     if short and "\n" not in short and len(short) < 40:
-        return {"Apache 2": "Apache-2.0", "Apache License 2.0": "Apache-2.0", "Public-Domain": "public domain"}.get(
-            short, short
-        )
+        return {
+            "Apache 2": "Apache-2.0",
+            "Apache License 2.0": "Apache-2.0",
+            "Public-Domain": "public domain",
+            "3-Clause BSD License": "BSD-3-Clause",
+        }.get(short, short)
     for file in installed.files or ():
         if file.name.startswith("LICENSE"):
             first = file.read_text().strip().splitlines()[0].strip()
@@ -86,11 +89,12 @@ def licence_of(name: str) -> str:
 
 def packages() -> list[str]:
     """What `pip install asterisk-connector` with all extras brings on Linux with Python 3.11."""
-    waiting = [(OURS, {""} | EXTRAS)]
+    optional = [line for extra, lines in PROJECT["optional-dependencies"].items() if extra != "dev" for line in lines]
+    waiting: list[tuple[list[str], set[str]]] = [([*PROJECT["dependencies"], *optional], {""})]
     seen: set[str] = set()
     while waiting:
-        name, extras = waiting.pop()
-        for line in metadata.requires(name) or ():
+        lines, extras = waiting.pop()
+        for line in lines:
             needed = Requirement(line)
             holds = needed.marker is None or any(
                 needed.marker.evaluate(PLATFORM | {"extra": extra}) for extra in extras
@@ -98,7 +102,7 @@ def packages() -> list[str]:
             key = canonicalize_name(needed.name)
             if holds and key not in seen:
                 seen.add(key)
-                waiting.append((key, {""} | needed.extras))
+                waiting.append((metadata.requires(key) or [], {""} | needed.extras))
     return sorted(seen)
 
 

@@ -74,7 +74,7 @@ def containers() -> Iterator[None]:
     """The demo, from a built image; secrets are made where there are none."""
     os.environ.setdefault("PYTHON_IMAGE", "python-base")
     os.environ.setdefault("ASTERISK_IMAGE", "asterisk-22")
-    for name in ("ami", "ari", "grafana", "postgres"):
+    for name in ("ami", "ari", "grafana", "postgres", "nats"):
         path = ROOT / "deploy" / "secrets" / name
         if not path.exists():
             path.write_text(secrets.token_hex(16) + "\n")

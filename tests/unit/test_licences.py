@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PERMISSIVE = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "MIT", "MIT-0", "PSF-2.0", "Zlib"),
     "public domain",
+    "MPL-2.0",  # of its own files alone
 }
 
 

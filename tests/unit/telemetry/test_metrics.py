@@ -42,6 +42,7 @@ NOBODY = {"", "unknown", "<unknown>"}
 SETTINGS = {
     "pbx": {"main": {"ami": {"secret": "not used"}, "ari": {"password": "not used"}}},
     "profile": {"echo": {"url": "ws://127.0.0.1:1/"}},
+    "nats": {"url": "nats://127.0.0.1:1"},
     "tracing": {"url": "http://127.0.0.1:1/v1/traces"},
     "webhook": {"desk": {"url": "https://desk.example/hook", "secret": "x" * 32}},
 }

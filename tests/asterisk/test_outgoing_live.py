@@ -1,13 +1,19 @@
-"""A call from the bot through the queue to an agent is one trace at the collector; the bot was told its place in it."""
+"""A call by way of a bot and a queue, as others are told of it: one trace, the bot's place in it; messages of NATS."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import nats.errors
+import pytest
 from aiohttp import web
+from nats.aio.client import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from connector.lab.asterisk import LabAsterisk
@@ -35,8 +41,37 @@ class Collector:
         return web.Response(content_type="application/x-protobuf")
 
 
-async def test_the_way_of_a_call_is_one_trace(
-    make_asterisk: Callable[..., LabAsterisk], make_connector: Callable[..., ConnectorProcess]
+@contextlib.asynccontextmanager
+async def broker(port: int, log: Path) -> AsyncIterator[str]:
+    """A nats-server; yields its address."""
+    program = shutil.which("nats-server", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    if program is None:
+        pytest.fail("nats-server is missing: run scripts/setup unit")
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            program, "-a", HOST, "-p", str(port), stdout=output, stderr=output
+        )
+        try:
+            yield f"nats://{HOST}:{port}"
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def listening(url: str) -> Client:
+    """A client of the broker, once that answers."""
+    async with asyncio.timeout(20):
+        while True:
+            client = Client()
+            with contextlib.suppress(OSError, nats.errors.Error):
+                await client.connect(url, allow_reconnect=False)
+                return client
+            await client.close()
+            await asyncio.sleep(0.1)
+
+
+async def test_the_way_of_a_call_is_told(
+    tmp_path: Path, make_asterisk: Callable[..., LabAsterisk], make_connector: Callable[..., ConnectorProcess]
 ) -> None:
     collector = Collector()
     application = web.Application()
@@ -53,11 +88,16 @@ async def test_the_way_of_a_call_is_one_trace(
         await stack.enter_async_context(agent)
         caller = await stack.enter_async_context(Phone(0, "alice", server, source=tone_source(CALLER_HZ)))
         bot = await stack.enter_async_context(RawBot())
+        url = await stack.enter_async_context(broker(pbx.ports.spare[5], tmp_path / "nats.log"))
+        client = await listening(url)
+        stack.push_async_callback(client.close)
+        messages = await client.subscribe("connector.main.>")
         connector = make_connector(
             beside=pbx,
             bots={"first": bot.url},
             profile={"first": {"dialect": {"name": "raw", "encoding": "pcmu"}, "handover": {"allow": ["queue:*"]}}},
             tracing={"url": f"http://{HOST}:{runner.addresses[0][1]}/v1/traces"},
+            nats={"url": url},
         )
         async with connector:
             call = await caller.call("bot_first")
@@ -70,6 +110,12 @@ async def test_the_way_of_a_call_is_one_trace(
             async with asyncio.timeout(20):
                 while not (await connector.get("/api/v1/history/calls"))["calls"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
+        told = [await messages.next_msg(10) for _ in range(messages.pending_msgs)]
+        subjects = [message.subject.removeprefix("connector.main.") for message in told]
+        for subject in ("call-handed-over", "caller-joined", "agent-connected", "record.stream", "record.call"):
+            assert subjects.count(subject) == 1, subjects
+        record = json.loads(told[subjects.index("record.call")].data)
+        assert [visit["queue"] for visit in record["visits"]] == ["support"]
         # What waits is sent at the end.
         spans = collector.spans
         assert set(spans) == {"call", "stream first", "queue support", "talk support"}
