@@ -195,6 +195,7 @@ class Connector:
         api = Api(
             live=self,
             streams=self.seen.streams,
+            bot=self.seen.bot,
             figures=self.figures,
             history=self.store.history,
             directory=self._directory,

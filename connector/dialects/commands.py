@@ -44,12 +44,14 @@ class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
         reason: One word or sentence for the history.
         summary: For the person who takes the call.
         headers: Custom headers that follow the call; checked where they are used, not here.
+        blind: Without the announcements of the profile.
     """
 
     target: str = ""
     reason: str = ""
     summary: str = ""
     headers: dict[str, str] = {}
+    blind: bool = False
 
 
 class SendDigits(msgspec.Struct, frozen=True, tag="send_digits"):

@@ -258,8 +258,8 @@ class Raw(Dialect):
             case DtmfRequest(digits):
                 checked = read_digits(digits)
                 return SendDigits(checked) if checked else Rejected(RejectCause.BAD_SHAPE, "dtmf with no usable digits")
-            case TransferRequest(target, reason, summary, headers):
-                return Transfer(short(target), short(reason), short(summary), short_headers(headers))
+            case TransferRequest(target, reason, summary, headers, blind):
+                return Transfer(short(target), short(reason), short(summary), short_headers(headers), blind)
             case HangUpRequest(reason):
                 return HangUp(short(reason))
             case MuteRequest(muted):

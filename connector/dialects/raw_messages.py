@@ -137,6 +137,7 @@ class TransferRequest(msgspec.Struct, frozen=True, tag_field="type", tag="transf
     reason: str = ""
     summary: str = ""
     headers: dict[str, str] = {}
+    blind: bool = False
 
 
 class HangUpRequest(msgspec.Struct, frozen=True, tag_field="type", tag="hang_up"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from connector.config_profiles import HandoverSettings
 from connector.config_targets import Target, TargetKind, is_allowed, parse_target
+from connector.dialects.commands import Transfer
 from connector.media.control import EndCause
 
 HEADERS_MAX = 3
@@ -49,6 +50,10 @@ class BadHandover(ValueError):
     """What was asked for cannot be done; the message says why."""
 
 
+class OnItsWay(BadHandover):
+    """The call is leaving its bot already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
     """What becomes of a call.
@@ -58,12 +63,14 @@ class Handover:
         reason: One word or sentence for the history.
         summary: For the person who takes the call.
         headers: SIP headers for that person's phone, names with `X-`.
+        blind: Without the announcements of the profile.
     """
 
     target: Target = DIALPLAN
     reason: str = ""
     summary: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,32 +92,33 @@ class Place:
     position: int = 0
 
 
-def asked_handover(
-    settings: HandoverSettings, *, target: str, reason: str, summary: str, headers: Mapping[str, str], trusted: bool
-) -> Handover:
+def asked_handover(settings: HandoverSettings, asked: Transfer, *, trusted: bool) -> Handover:
     """Checks what a bot, or a user of the API, asks for.
 
     Args:
         settings: Of the profile.
-        target: Where to; empty for `handover.on_close`.
-        reason: As given.
-        summary: As given.
-        headers: As given.
+        asked: What; without a target `handover.on_close` is meant.
         trusted: Asked for by a user of the API, not by a bot: any target will do.
 
     Raises:
         BadHandover: It cannot be done.
     """
     try:
-        found = parse_target(target or settings.on_close)
-        checked = checked_headers(headers)
+        found = parse_target(asked.target or settings.on_close)
+        checked = checked_headers(asked.headers)
     except ValueError as error:
         raise BadHandover(str(error)) from None
-    if target and not trusted and not is_allowed(found, settings.allow):
+    if asked.target and not trusted and not is_allowed(found, settings.allow):
         raise BadHandover(f"{found} is not among the targets that the profile allows (handover.allow)")
     if found.kind is TargetKind.SIP and not settings.sip_endpoint:
         raise BadHandover("there is no handover.sip_endpoint to dial SIP addresses by")
-    return Handover(target=found, reason=one_line(reason), summary=one_line(summary), headers=checked)
+    return Handover(
+        target=found,
+        reason=one_line(asked.reason),
+        summary=one_line(asked.summary),
+        headers=checked,
+        blind=asked.blind,
+    )
 
 
 def handover_after(cause: EndCause, settings: HandoverSettings) -> Handover:
@@ -177,8 +185,8 @@ def variables(
         "CONNECTOR_TARGET": extension if target.kind is TargetKind.EXTENSION else target.value,
         "CONNECTOR_TARGET_CONTEXT": context or place.context,
         "CONNECTOR_ENDPOINT": settings.sip_endpoint,
-        "CONNECTOR_ANNOUNCE": settings.announce,
-        "CONNECTOR_ANNOUNCE_AGENT": settings.announce_agent,
+        "CONNECTOR_ANNOUNCE": "" if handover.blind else settings.announce,
+        "CONNECTOR_ANNOUNCE_AGENT": "" if handover.blind else settings.announce_agent,
         "CONNECTOR_APP": app,
         "CONNECTOR_RETURN": f"{place.context},{place.extension},{place.priority + 1}" if place.context else "",
         "CONNECTOR_POSITION": str(place.position) if place.position and place.queue == target.value else "",

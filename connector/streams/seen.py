@@ -89,6 +89,11 @@ class Seen:
                 found += _of_tap(manager, tap)
         yield from sorted(found, key=lambda each: each.stream_id)
 
+    def bot(self, pbx: str, stream_id: str) -> VoicebotCall | None:
+        """The call of a stream; None where there is none, or the stream only listens."""
+        calls = self._managers[pbx].calls.values()
+        return next((call for call in calls if call.call.stream_id == stream_id), None)
+
     def counted(self) -> Mapping[Kind, int]:
         """How many there are of each kind; also where there are none, for each profile."""
         counts: Counter[Kind] = Counter()

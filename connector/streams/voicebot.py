@@ -26,7 +26,7 @@ from connector.net.reach import origin_of
 from connector.streams.botcall import BotCall, Ending, added
 from connector.streams.dialling import Dialler
 from connector.streams.facts import DIALLED_NUMBER, sip_headers
-from connector.streams.handover import BadHandover, Handover, asked_handover, handover_after, variables
+from connector.streams.handover import BadHandover, Handover, OnItsWay, asked_handover, handover_after, variables
 from connector.streams.leaving import send_on
 from connector.streams.mediachannel import open_media_channel
 from connector.streams.opening import open_message
@@ -91,6 +91,8 @@ class VoicebotCall:
         self._stopped: asyncio.Future[EndCause] = loop.create_future()
         self._decided: asyncio.Future[tuple[EndCause, Handover]] = loop.create_future()
         self.phone: PhoneRtp | None = None
+        self.ending: asyncio.Future[Ending] = loop.create_future()
+        """How it ended, once it has: the caller is on the way, and nothing of ours is left."""
         self._past = StreamStats()  # of connections that broke
         self._reconnects = 0
         self.live_since: float | None = None
@@ -184,15 +186,8 @@ class VoicebotCall:
         match command:
             case HangUp(reason):
                 self._decide(EndCause.BOT_HUNG_UP, handover_after(EndCause.BOT_HUNG_UP, self._profile.handover), reason)
-            case Transfer(target, reason, summary, headers):
-                handover = asked_handover(
-                    self._profile.handover,
-                    target=target,
-                    reason=reason,
-                    summary=summary,
-                    headers=headers,
-                    trusted=trusted,
-                )
+            case Transfer():
+                handover = asked_handover(self._profile.handover, command, trusted=trusted)
                 self._decide(EndCause.HANDED_OVER, handover, str(handover.target))
             case SendDigits(digits):
                 await self._ari.send_dtmf(self.call.channel_id, digits)
@@ -200,6 +195,8 @@ class VoicebotCall:
                 pass
 
     def _decide(self, cause: EndCause, handover: Handover, detail: str) -> None:
+        if self._decided.done():
+            raise OnItsWay(f"the call is on its way already: {self._decided.result()[1].target}")
         log.info("call_decided", cause=cause.value, detail=detail)
         _resolve(self._decided, (cause, handover))
 
@@ -231,7 +228,8 @@ class VoicebotCall:
         decided = self._decided.done() and cause is self._decided.result()[0]
         handover = self._decided.result()[1] if decided else handover_after(cause, self._profile.handover)
         stats = await self._leave(cause, handover)
-        return Ending(cause, detail, handover, stats, setup_s)
+        self.ending.set_result(Ending(cause, detail, handover, stats, setup_s))
+        return self.ending.result()
 
     async def _parameters(self) -> dict[str, str]:
         custom = dict(self.call.parameters)
@@ -338,6 +336,8 @@ class VoicebotCall:
     async def _obey(self, stream: StreamHandle, command: Command) -> None:
         try:
             await self.order(command, trusted=False)
+        except OnItsWay:
+            pass  # what came first counts
         except BadHandover as error:
             log.warning("handover_refused", profile=self.call.profile, error=str(error))
             stream.notify(Transferred(TransferState.FAILED, reason=str(error)))

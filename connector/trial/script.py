@@ -245,16 +245,9 @@ class Script:
             case HangUp():
                 report.warning(step, "the bot hung up before the script was over", "nothing, if that was meant")
                 return
-            case Transfer(target, reason, summary, headers):
+            case Transfer() as asked:
                 try:
-                    handover = asked_handover(
-                        self._profile.handover,
-                        target=target,
-                        reason=reason,
-                        summary=summary,
-                        headers=headers,
-                        trusted=False,
-                    )
+                    handover = asked_handover(self._profile.handover, asked, trusted=False)
                 except BadHandover as error:
                     report.error(
                         step, f"the bot wants to hand the call over, and may not: {error}", remedies.NOT_ALLOWED

@@ -26,6 +26,7 @@ def published() -> dict[str, dict[str, Any]]:
     api = Api(
         live=nobody,
         streams=nobody,
+        bot=nobody,
         figures={},
         history=nobody,
         directory=nobody,

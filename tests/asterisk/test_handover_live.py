@@ -7,9 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import aiohttp
+import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from connector.audio.g711 import ulaw_encode
+from connector.audio.tone import dominant_tone, sine
 from connector.lab.asterisk import LabAsterisk
 from connector.lab.call import Call
 from connector.lab.conf import LabConf
@@ -38,6 +42,13 @@ exten => 700,1,Answer()
 exten => 2,1,Gosub(connector-bot,s,1(first))
  same => n,Hangup()
 """
+
+
+def sound(pbx: LabAsterisk, hz: int) -> str:
+    """A second of a tone as a file; gives its name as Asterisk plays it."""
+    file = pbx.folder / "moh" / f"tone-{hz}.ulaw"
+    file.write_bytes(ulaw_encode(sine(hz, 8000, rate_hz=8000)).tobytes())
+    return pbx.inside(file).removesuffix(".ulaw")
 
 
 class Desk:
@@ -82,6 +93,7 @@ async def desk(
         stack.push_async_callback(runner.cleanup)
         conf = LabConf(extensions=DIALPLAN)
         pbx = await stack.enter_async_context(make_asterisk(phones=1, conf=conf))
+        sounds = {name: await asyncio.to_thread(sound, pbx, hz) for name, hz in (("caller", 600), ("agent", 850))}
         server = (HOST, pbx.sip_port)
         agent = await stack.enter_async_context(
             Phone(pbx.ports.phones[0], "agent1", server, source=tone_source(AGENT_HZ), on_invite=Answer())
@@ -91,7 +103,7 @@ async def desk(
         connector = await stack.enter_async_context(
             make_connector(
                 beside=pbx,
-                bots={"first": bot.url, "second": bot.url},
+                bots={"first": bot.url, "second": bot.url, "sip": bot.url},
                 profile={
                     "first": {"dialect": raw, "handover": {"allow": allow}, "parameters": {"stage": "first"}},
                     "second": {
@@ -99,6 +111,15 @@ async def desk(
                         "parameters": {"stage": "second"},
                         "reconnect": {"attempts": 1, "meanwhile": "music"},
                         "handover": {"on_failure": "extension:700@from-phones"},
+                    },
+                    "sip": {
+                        "dialect": raw,
+                        "handover": {
+                            "allow": ["sip:*", "queue:*"],
+                            "sip_endpoint": "agent1",
+                            "announce": sounds["caller"],
+                            "announce_agent": sounds["agent"],
+                        },
                     },
                 },
                 webhook={"desktop": hook},
@@ -228,6 +249,74 @@ async def test_who_came_out_of_a_queue_goes_back_to_the_place_of_before(desk: De
     finally:
         for call in waiting:
             await call.hang_up()
+    await until_nothing_left(desk.pbx)
+
+
+async def order(desk: Desk, what: str, **body: Any) -> tuple[int, dict[str, Any]]:
+    """Orders something of the only stream there is, by REST."""
+    streams = f"{desk.connector.url}/api/v1/streams"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(streams) as answer:
+            (stream,) = (await answer.json())["streams"]
+        async with session.post(f"{streams}/main/{stream['stream']}/{what}", json=body) as answer:
+            return answer.status, await answer.json()
+
+
+async def test_a_bot_goes_by_rest_to_a_sip_address_announced_to_both(desk: Desk) -> None:
+    rung = sum(each.incoming for each in desk.agent.calls.values())
+    call, stream = await desk.begin("bot_sip")
+    await stream.wait_for_audio(1600)
+    target = f"sip:desk@{HOST}:{desk.pbx.ports.phones[0]}"
+    headers = {"X-Ticket": "7", "X-Mood": "calm", "X-Lang": "x" * 150}
+    status, answer = await order(desk, "hand-over", target=target, summary="wants a refund", headers=headers)
+    assert (status, answer["outcome"], answer["detail"]) == (200, "done", f"the call went to {target}")
+    await until_heard(call, 600)
+    at_agent = await desk.agent.next_call(after=rung)
+    invite = at_agent.invite_headers
+    assert invite["x-connector-summary"] == "wants a refund"
+    assert {name: invite[name.lower()] for name in headers} == headers
+    assert "alice" in invite["from"], "the caller's number goes with the call"
+    await until_heard(at_agent, 850)
+    await until_heard(at_agent, CALLER_HZ)
+    await until_heard(call, AGENT_HZ)
+    async with asyncio.timeout(10):
+        await stream.closed.wait()
+    await call.hang_up()
+    await until_nothing_left(desk.pbx)
+
+
+async def test_what_cannot_be_ordered_is_refused_and_a_blind_hand_over_is_not_announced(
+    desk: Desk,
+) -> None:
+    rung = sum(each.incoming for each in desk.agent.calls.values())
+    call, stream = await desk.begin("bot_sip")
+    await stream.wait_for_audio(1600)
+    for wrong in (
+        {"headers": {"X-Exotel-Id": "1"}},
+        {"headers": {"X-Long": "x" * 200}},
+        {"target": "queue:a,b"},
+        {"target": "nowhere"},
+    ):
+        status, problem = await order(desk, "hand-over", **{"target": "queue:support", **wrong})
+        assert (status, problem["type"].rpartition("/")[2].rpartition(":")[2]) == (422, "bad-hand-over"), problem
+    await stream.wait_for_audio(1600)
+    status, _ = await order(desk, "hand-over", target="queue:support", blind=True)
+    assert status == 200
+    at_agent = await desk.agent.next_call(after=rung)
+    await until_heard(call, AGENT_HZ)
+    heard = at_agent.rtp.audio()
+    assert dominant_tone(heard[:8000], 8000).hz != pytest.approx(850, abs=20)
+    await call.hang_up()
+    await until_nothing_left(desk.pbx)
+
+
+async def test_a_call_ends_by_rest(desk: Desk) -> None:
+    call, stream = await desk.begin("bot_first")
+    await stream.wait_for_audio(1600)
+    assert (await order(desk, "hang-up"))[0] == 409, "only when confirmed"
+    assert (await order(desk, "hang-up", confirm=True))[0] == 200
+    async with asyncio.timeout(10):
+        await call.ended.wait()
     await until_nothing_left(desk.pbx)
 
 

@@ -24,6 +24,7 @@ from connector.web.rest.figures import FiguresApi
 from connector.web.rest.history import HistoryApi
 from connector.web.rest.live import LiveApi
 from connector.web.rest.openapi import document
+from connector.web.rest.orders import Bot, OrdersApi
 from connector.web.rest.phones import PhonesApi
 from connector.web.rest.probes import ProbesApi
 from connector.web.rest.profiles import ProfilesApi
@@ -40,6 +41,7 @@ class Api:
     Args:
         live: The live state.
         streams: The streams of a PBX that run.
+        bot: The call of a stream, by PBX and id, where it is with a bot.
         figures: The figures by PBX.
         history: What is kept.
         directory: The people.
@@ -61,6 +63,7 @@ class Api:
         *,
         live: Live,
         streams: Callable[[str], Iterable[LiveStream]],
+        bot: Callable[[str, str], Bot | None],
         figures: Mapping[str, Figures],
         history: History,
         directory: Directory,
@@ -77,14 +80,16 @@ class Api:
         sso: str = "",
     ) -> None:
         self._audit = audit
+        running = StreamsApi(streams, live, history, clock)
         self.endpoints = [
             *SessionApi(accounts, sso).endpoints(),
             *AccountsApi(accounts).endpoints(),
             *ActionsApi(acts).endpoints(),
             *StateApi(state).endpoints(),
             *LiveApi(live, history, clock).endpoints(),
-            *StreamsApi(streams, live, history, clock).endpoints(),
             *recordings.endpoints(),
+            *running.endpoints(),
+            *OrdersApi(running.seen, bot).endpoints(),
             *FiguresApi(figures, live, clock).endpoints(),
             *HistoryApi(history, live, clock).endpoints(),
             *AuditApi(history, clock).endpoints(),

@@ -83,7 +83,7 @@ class StreamsApi:
                      "history", self._ended, StreamPage, query=EndedQuery, problems=(503,), right=Right.SEE),
         ]  # fmt: skip
 
-    def _seen(self, sight: Sight, pbx: str) -> Iterable[StreamView]:
+    def seen(self, sight: Sight, pbx: str) -> Iterable[StreamView]:
         """Those of a PBX in scope."""
         state = state_of(self._live, pbx)
         for stream in self._streams(pbx):
@@ -96,7 +96,7 @@ class StreamsApi:
         found = (
             (f"{view.pbx}/{view.stream}", view)
             for state in states_of(self._live, query.pbx)
-            for view in self._seen(call.sight, state.pbx)
+            for view in self.seen(call.sight, state.pbx)
             if (not query.profile or view.profile == query.profile)
             and (not query.queue or query.queue in view.queues)
             and (query.state is None or view.state is query.state)
@@ -105,7 +105,7 @@ class StreamsApi:
         return StreamList(at=self._clock(), streams=tuple(page), next=following)
 
     async def _one(self, call: Call[StreamPath, Nothing, None]) -> StreamView:
-        for view in self._seen(call.sight, call.path.pbx):
+        for view in self.seen(call.sight, call.path.pbx):
             if view.stream == call.path.stream:
                 return view
         raise not_found(

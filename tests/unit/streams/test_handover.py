@@ -68,9 +68,7 @@ def test_patterns() -> None:
 
 def ask(target: str = "queue:support", trusted: bool = False, **given_: Any) -> Handover:
     settings = HandoverSettings.model_validate(given_.pop("settings", {}))
-    return asked_handover(
-        settings, **{"target": target, "reason": "", "summary": "", "headers": {}, "trusted": trusted, **given_}
-    )
+    return asked_handover(settings, Transfer(target, **given_), trusted=trusted)
 
 
 def test_a_bot_may_go_where_the_profile_lets_it_and_a_user_anywhere() -> None:

@@ -56,6 +56,7 @@ from connector.web.push.socket import LiveSocket
 from connector.web.recordings import RecordingFiles
 from connector.web.rest.actions import ActionsApi
 from connector.web.rest.api import Api
+from connector.web.rest.orders import Bot
 from connector.web.rest.people import Person
 from connector.web.rest.phones import PhonesApi
 from connector.web.rest.recordings import RecordingsApi
@@ -162,6 +163,7 @@ class Site:
         )
         self.told: list[AnyHappening] = []
         self.streams: list[LiveStream] = []
+        self.bots: dict[str, Bot] = {}
         self.hub = Hub(pbxs, self.streams_of, clock=self.clock, run_id="run", **{"tick_s": 0.01, **(hub or {})})
         self.happenings = Happenings(states=pbxs.states, tell=self._tell)
         pbxs.listeners += [each.take for each in self.figures.values()]
@@ -194,6 +196,7 @@ class Site:
         self.api = Api(
             live=pbxs,
             streams=self.streams_of,
+            bot=lambda pbx, stream: self.bots.get(stream),
             figures=self.figures,
             history=History(self.database),
             directory=people,

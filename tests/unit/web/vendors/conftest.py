@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from connector.config import Settings
 from connector.config_profiles import ProfileSettings
-from connector.dialects.commands import Command
+from connector.dialects.commands import Command, Transfer
 from connector.media.control import EndCause
 from connector.net.credentials import Secrets
 from connector.net.fetch import Fetcher
@@ -49,16 +49,8 @@ class Bot:
 
     async def order(self, command: Command, *, trusted: bool = True) -> None:
         assert not trusted, "a bot may by REST no more than in its own protocol"
-        target = getattr(command, "target", None)
-        if target is not None:
-            asked_handover(
-                self.profile.handover,
-                target=target,
-                reason="",
-                summary="",
-                headers=getattr(command, "headers", {}),
-                trusted=trusted,
-            )
+        if isinstance(command, Transfer):
+            asked_handover(self.profile.handover, command, trusted=trusted)
         self.orders.append(command)
 
     def stop(self, cause: EndCause) -> None:
