@@ -118,6 +118,13 @@ class Tally:
         buckets = [numbers for minute, numbers in self._minutes.items() if last - minute < MINUTES]
         return [sum([numbers[field] for numbers in buckets]) for field in fields]
 
+    def minutes(self, now: float, fields: tuple[int, ...]) -> list[list[float]]:
+        """Of each field its values in the last 60 minutes, the oldest first; the running minute is the last."""
+        last = int(now // 60)
+        zeros = self._zeros()
+        hour = [self._minutes.get(minute, zeros) for minute in range(last - MINUTES + 1, last + 1)]
+        return [[numbers[field] for numbers in hour] for field in fields]
+
     def began(self, now: float) -> dict[str, float]:
         """When each of the windows began, seconds since the epoch."""
         return {

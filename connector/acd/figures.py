@@ -246,6 +246,10 @@ class Figures:
         shown["asterisk"] = asterisk_figures(queue.params)
         return shown
 
+    def trend(self, name: str, now: float) -> dict[str, list[int]]:
+        """A queue's last hour minute by minute, see `QueueTally.trend`."""
+        return self.queue(name).trend(now)
+
     def brief(self, state: PbxState, name: str, now: float) -> Brief:
         """What a glance at a queue tells, at a fraction of the cost of `view_queue`."""
         queue, tally = state.queues[name], self.queue(name)
@@ -354,6 +358,7 @@ def _now(state: PbxState, queue: Queue, tally: QueueTally, people: list[str], no
         "estimated_wait_s": _estimated_wait_s(queue, tally, states, now),
         "target_s": tally.settings.target_seconds,
         "target_share": tally.settings.target_share,
+        "time_zone": tally.settings.time_zone,
     }
 
 

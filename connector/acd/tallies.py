@@ -88,3 +88,13 @@ class QueueTally:
         self.tally.add(at, OUTCOME_FIELD[Outcome.UNKNOWN], -1.0, recent)
         if not self.day.is_open(joined_at):
             self.tally.add(at, OUTSIDE_HOURS, -1.0, recent)
+
+    def trend(self, now: float) -> dict[str, list[int]]:
+        """The last hour minute by minute, the oldest first: who came, was answered, gave up, but not at once."""
+        *outcomes, short = self.tally.minutes(now, (*range(len(OUTCOMES)), SHORT_ABANDONED))
+        answered, abandoned = outcomes[OUTCOME_FIELD[Outcome.ANSWERED]], outcomes[OUTCOME_FIELD[Outcome.ABANDONED]]
+        return {
+            "offered": [int(sum(each)) for each in zip(*outcomes, strict=True)],
+            "answered": [int(each) for each in answered],
+            "abandoned": [int(gave_up - soon) for gave_up, soon in zip(abandoned, short, strict=True)],
+        }

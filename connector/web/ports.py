@@ -28,6 +28,10 @@ class Figures(Protocol):
         """What `web.rest.figures.QueueFigures` describes."""
         ...
 
+    def trend(self, name: str, now: float) -> dict[str, list[int]]:
+        """What `web.rest.figures.QueueTrend` describes."""
+        ...
+
     def view_agent(
         self, state: PbxState, agent_id: str, now: float, *, counts: Callable[[str], bool] | None = None
     ) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Scripted:
         self.sockets: set[web.WebSocketResponse] = set()
         self.queues = [self._queue(n) for n in range(queues)]
         self.agents = [self._agent(n, queues) for n in range(agents)]
+        self.members = [self._member(agent, queue) for agent in self.agents for queue in agent["queues"]]
+        self.streams = [self._stream(n) for n in range(min(agents, 6))]
         self.callers = [self._caller(n, queue) for queue in self.queues for n in range(queue["waiting"])]
 
     def _queue(self, number: int) -> dict[str, Any]:
@@ -59,6 +61,38 @@ class Scripted:
             "uniqueid": str(number), "position": number + 1, "joined_at": self.began - 12 * (queue["waiting"] - number),
             "number": f"+4930123{number}", "name": "Erika Mustermann", "priority": 0,
         }  # fmt: skip
+
+    def _member(self, agent: dict[str, Any], queue: str) -> dict[str, Any]:
+        interface = f"PJSIP/{agent['agent']}"
+        return {
+            "kind": "member", "id": f"main/{queue}/{interface}", "pbx": "main", "queue": queue, "interface": interface,
+            "name": agent["name"], "agent": agent["agent"], "penalty": 0, "calls_taken": 3, "device": "not_in_use",
+            "paused": False, "pause_reason": "",
+        }  # fmt: skip
+
+    def _stream(self, number: int) -> dict[str, Any]:
+        fault = {
+            "fault": "bot_clips", "evidence": "12 % of the samples are at the end of the range",
+            "remedy": "let the bot speak softer",
+        }  # fmt: skip
+        meters = {
+            "caller_dbfs": -18.0 - 7 * number, "bot_dbfs": -96.0 if number % 2 else -21.0, "mos": 4.3 - 0.4 * number,
+            "loss_percent": 0.6 * number, "jitter_ms": 2.0 + 6 * number,
+        }  # fmt: skip
+        return {
+            "kind": "stream", "id": f"main/s{number}", "pbx": "main", "stream": f"s{number}", "profile": "support-bot",
+            "dialect": "twilio", "mode": ("voicebot", "assist")[number % 2], "peer": "wss://bot.example.com",
+            "state": ("live", "live", "held", "connecting")[number % 4], "started_at": self.began - 40 * number,
+            "queues": [f"queue{number % len(self.queues):02}"], "agent": "", "teams": [],
+            "number": f"+493012345{number}", "name": "Max Mustermann", "faults": [fault] if number == 2 else [],
+            "meters": meters if number % 4 != 3 else None,
+        }  # fmt: skip
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """All that is shown."""
+        link = {"kind": "link", "id": "main/ami", "pbx": "main", "link": "ami", "state": "up", "since": 0, "detail": ""}
+        return [link, *self.queues, *self.agents, *self.members, *self.callers, *self.streams]
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -99,21 +133,16 @@ class Scripted:
     async def _live(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await socket.receive()
-        link = {"kind": "link", "id": "main/ami", "pbx": "main", "link": "ami", "state": "up", "since": 0, "detail": ""}
-        await socket.send_json(
-            {"type": "snapshot", "items": [link, *self.queues, *self.agents, *self.callers], **self._now()}
-        )
-        self.sockets.add(socket)
-        async for _ in socket:
-            pass
+        async for _ in socket:  # each subscription gets a snapshot
+            await socket.send_json({"type": "snapshot", "items": self.items, **self._now()})
+            self.sockets.add(socket)
         self.sockets.discard(socket)
         return socket
 
     async def _answer(self, request: web.Request) -> web.Response:
         now = {
             "agents": dict.fromkeys(STATES, 2), "open": True, "estimated_wait_s": 95.0, "target_s": 20,
-            "target_share": 0.8,
+            "target_share": 0.8, "time_zone": "America/New_York",
         }  # fmt: skip
         today = {
             "offered": 120, "answered": 104, "abandoned": 11, "abandoned_share": 0.09, "service_level": 0.76,
@@ -128,13 +157,44 @@ class Scripted:
                 "next": "",
             },
             "figures/agents": {"agents": [_of(each, "agent", today=agent) for each in self.agents], "next": ""},
-            "calls": {"calls": [], "next": ""},
-            "history/calls": {"calls": [], "next": ""},
+            "figures/trends": {"queues": [_trend(n, each) for n, each in enumerate(self.queues)], "next": ""},
+            "calls": {"calls": [self._call(n) for n in range(3)], "next": ""},
+            "history/calls": {"calls": [self._finished(n) for n in range(5)], "next": ""},
         }
         return web.json_response(answers[request.match_info["path"]])
 
+    def _call(self, number: int) -> dict[str, Any]:
+        legs = [
+            {"uniqueid": f"{number}.{leg}", "channel": f"PJSIP/{who}-0000{number}", "state": "Up", "number": "",
+             "name": "", "context": "in", "exten": "1", "started_at": self.began - 60}
+            for leg, who in enumerate(("carrier", "agent1"))
+        ]  # fmt: skip
+        return {
+            "pbx": "main", "linkedid": f"{number}.0", "started_at": self.began - 60, "direction": "inbound",
+            "number": f"+49301234{number}", "name": "Erika Mustermann", "dialled": "100", "answered_at": None,
+            "queue": "queue00", "legs": legs,
+        }  # fmt: skip
 
-RIGHTS = ["own", "see", "pause", "hang_up", "listen", "whisper", "barge", "take_over", "message", "force_logout"]
+    def _finished(self, number: int) -> dict[str, Any]:
+        visit = {"queue": "queue00", "outcome": ("answered", "abandoned")[number % 2], "wait_s": 12.0}
+        return {
+            "pbx": "main", "linkedid": f"f{number}", "started_at": self.began - 300,
+            "ended_at": self.began - 20 * number, "direction": "inbound",
+            "number": f"+49309876{number}", "name": "", "dialled": "100", "visits": [visit],
+        }  # fmt: skip
+
+
+RIGHTS = [
+    "own", "see", "pause", "members", "hang_up", "transfer", "priority", "withdraw", "listen", "whisper", "barge",
+    "take_over", "message", "force_logout",
+]  # fmt: skip
+
+
+def _trend(number: int, queue: dict[str, Any]) -> dict[str, Any]:
+    random = Random(number)
+    offered = [random.choice((0, 0, 1, 2, 4)) for _ in range(60)]
+    abandoned = [each // 4 for each in offered]
+    return {"pbx": "main", "queue": queue["queue"], "offered": offered, "answered": offered, "abandoned": abandoned}
 
 
 def _of(item: dict[str, Any], name: str, **figures: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import type { Item, Items, Kind, Message } from "./wire";
 
 export type Tables = { [K in Kind]: Map<string, Items[K]> };
 
-const KINDS: readonly Kind[] = ["link", "queue", "member", "caller", "agent"];
+const KINDS: readonly Kind[] = ["link", "queue", "member", "caller", "agent", "stream"];
 
 export interface Position {
   epoch: string;
@@ -44,5 +44,12 @@ export class Fold {
 }
 
 function empty(): Tables {
-  return { link: new Map(), queue: new Map(), member: new Map(), caller: new Map(), agent: new Map() };
+  return {
+    link: new Map(),
+    queue: new Map(),
+    member: new Map(),
+    caller: new Map(),
+    agent: new Map(),
+    stream: new Map(),
+  };
 }

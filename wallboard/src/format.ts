@@ -1,6 +1,7 @@
 // Numbers and times as people read them.
 
 import { locale } from "./i18n";
+import { timeIn } from "./zones";
 
 /** 0:07, 12:05, 1:02:05. Never negative: clocks differ by less than anybody sees. */
 export function duration(seconds: number): string {
@@ -16,12 +17,22 @@ export function share(value: number | null | undefined): string {
   return new Intl.NumberFormat(locale.value, { style: "percent", maximumFractionDigits: 0 }).format(value);
 }
 
+export function decimal(value: number): string {
+  return new Intl.NumberFormat(locale.value, { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
+}
+
+/** Of a number of hundredths. */
+export function percent(value: number): string {
+  return `${decimal(value)} %`;
+}
+
 export function seconds(value: number | null | undefined): string {
   return value === null || value === undefined ? "–" : duration(value);
 }
 
+/** In this machine's zone. */
 export function timeOfDay(at: number): string {
-  return new Date(at * 1000).toLocaleTimeString(locale.value, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return timeIn(at, undefined);
 }
 
 export function caller(number: string, name: string): string {

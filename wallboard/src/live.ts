@@ -14,6 +14,7 @@ const fold = new Fold();
 let socket: WebSocket | null = null;
 let tries = 0;
 let wanted = false;
+let metersWanted = 0;
 let retry = 0;
 let show = 0;
 let silence = 0;
@@ -44,13 +45,27 @@ export function stop(): void {
   tables.value = fold.tables;
 }
 
+/** Streams come with their meters, once a second each, until what this gives is called. */
+export function wantMeters(): () => void {
+  if (metersWanted++ === 0) subscribe();
+  return () => {
+    if (--metersWanted === 0) subscribe();
+  };
+}
+
+/** Says what is to be shown; on a connection that has one already, a fresh snapshot follows. */
+function subscribe(): void {
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  const resume = fold.position;
+  socket.send(JSON.stringify({ type: "subscribe", meters: metersWanted > 0, ...(resume && { resume }) }));
+}
+
 function open(): void {
   clearTimeout(retry);
   const mine = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`);
   socket = mine;
   mine.onopen = () => {
-    const resume = fold.position;
-    mine.send(JSON.stringify({ type: "subscribe", ...(resume && { resume }) }));
+    subscribe();
     listen(mine);
   };
   mine.onmessage = (event) => {

@@ -30,3 +30,14 @@ export function ofWaiting(waiting: number, free: number): Level {
   if (waiting === 0) return "";
   return free === 0 ? "warn" : "";
 }
+
+/** Estimated listening quality; the steps are those of ITU-T G.107 annex B. */
+export function ofMos(mos: number): Level {
+  if (mos < 3.1) return "bad";
+  return mos < 3.6 ? "warn" : "";
+}
+
+export function ofLoss(percent: number): Level {
+  if (percent > 3) return "bad";
+  return percent > 1 ? "warn" : "";
+}

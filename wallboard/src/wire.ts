@@ -67,12 +67,40 @@ export interface AgentItem {
   queues: string[];
 }
 
+export interface Meters {
+  caller_dbfs: number;
+  bot_dbfs: number;
+  mos: number;
+  loss_percent: number;
+  jitter_ms: number;
+}
+
+export interface StreamItem {
+  kind: "stream";
+  id: string;
+  pbx: string;
+  stream: string;
+  profile: string;
+  dialect: string;
+  mode: string;
+  peer: string;
+  state: "connecting" | "live" | "held";
+  started_at: number;
+  queues: string[];
+  agent: string;
+  number: string;
+  name: string;
+  faults: { fault: string; evidence: string; remedy: string }[];
+  meters: Meters | null;
+}
+
 export interface Items {
   link: LinkItem;
   queue: QueueItem;
   member: MemberItem;
   caller: CallerItem;
   agent: AgentItem;
+  stream: StreamItem;
 }
 
 export type Kind = keyof Items;
@@ -136,10 +164,20 @@ export interface QueueFigures {
       estimated_wait_s: number | null;
       target_s: number;
       target_share: number;
+      time_zone: string;
     };
     today: QueueWindow;
     m60: QueueWindow;
   };
+}
+
+/** The last hour minute by minute, the oldest first. */
+export interface Trend {
+  pbx: string;
+  queue: string;
+  offered: number[];
+  answered: number[];
+  abandoned: number[];
 }
 
 export interface AgentFigures {
@@ -187,13 +225,6 @@ export interface FinishedCall {
 export interface TimelineEntry {
   at: number;
   [field: string]: unknown;
-}
-
-export interface StreamState {
-  profile: string;
-  call_id: string;
-  stream_id: string;
-  stats: { packets_in: number; packets_out: number; packets_lost: number; underruns: number; bot_rejected: number };
 }
 
 export interface ActResult {

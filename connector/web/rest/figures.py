@@ -36,6 +36,7 @@ class QueueNow(_Shape, frozen=True, kw_only=True):
         estimated_wait_s: For a caller who joins now; null if it cannot be told.
         target_s: Of the service level.
         target_share: Of calls that should be answered within it.
+        time_zone: Of the queue's day, an IANA name.
     """
 
     waiting: int
@@ -45,6 +46,7 @@ class QueueNow(_Shape, frozen=True, kw_only=True):
     estimated_wait_s: float | None
     target_s: float
     target_share: float
+    time_zone: str
 
 
 class Use(_Shape, frozen=True, kw_only=True):
@@ -172,6 +174,30 @@ class QueueFiguresList(_Shape, frozen=True, kw_only=True):
     next: str
 
 
+class QueueTrend(_Shape, frozen=True, kw_only=True):
+    """A queue's last hour: 60 minutes, the oldest first, the running one last. An attempt counts when it ended.
+
+    Attributes:
+        offered: Callers.
+        answered: Of them.
+        abandoned: Of them, but not at once.
+    """
+
+    pbx: str
+    queue: str
+    offered: tuple[int, ...]
+    answered: tuple[int, ...]
+    abandoned: tuple[int, ...]
+
+
+class QueueTrendList(_Shape, frozen=True, kw_only=True):
+    """Queues with their last hour. `next` is empty on the last page."""
+
+    at: float
+    queues: tuple[QueueTrend, ...]
+    next: str
+
+
 class AgentFiguresList(_Shape, frozen=True, kw_only=True):
     """Agents with their figures. `next` is empty on the last page."""
 
@@ -209,23 +235,41 @@ class FiguresApi:
                      QueueFiguresList, query=FiguresQuery, problems=(404,), right=Right.SEE),
             Endpoint("GET", "/figures/queues/{pbx}/{queue}", "get_queue_figures", "Figures of a queue", "figures",
                      self._queue, OfQueue, parameters=QueuePath, problems=(404,), right=Right.SEE),
+            Endpoint("GET", "/figures/trends", "list_queue_trends", "The last hour of queues by minute", "figures",
+                     self._trends, QueueTrendList, query=FiguresQuery, problems=(404,), right=Right.SEE),
             Endpoint("GET", "/figures/agents", "list_agent_figures", "Figures of agents", "figures", self._agents,
                      AgentFiguresList, query=FiguresQuery, problems=(404,), right=Right.SEE),
             Endpoint("GET", "/figures/agents/{pbx}/{agent}", "get_agent_figures", "Figures of an agent", "figures",
                      self._agent, OfAgent, parameters=AgentPath, problems=(404,), right=Right.SEE),
         ]  # fmt: skip
 
-    async def _queues(self, call: Call[Nothing, FiguresQuery, None]) -> QueueFiguresList:
-        query, now = call.query, self._clock()
+    def _page(self, call: Call[Nothing, FiguresQuery, None]) -> tuple[list[tuple[PbxState, str]], str]:
+        """A page of the queues in scope."""
+        query = call.query
         found = (
             (f"{state.pbx}/{name}", (state, name))
             for state in states_of(self._live, query.pbx)
             for name in sorted(state.queues)
             if call.sight.queue(state.pbx, name)
         )
-        page, following = page_of(found, query.after, query.limit)
+        return page_of(found, query.after, query.limit)
+
+    async def _queues(self, call: Call[Nothing, FiguresQuery, None]) -> QueueFiguresList:
+        now, (page, following) = self._clock(), self._page(call)
         shown = tuple(self._of_queue(state, name, now) for state, name in page)
         return QueueFiguresList(at=now, queues=shown, next=following)
+
+    async def _trends(self, call: Call[Nothing, FiguresQuery, None]) -> QueueTrendList:
+        now, (page, following) = self._clock(), self._page(call)
+        shown = tuple(
+            QueueTrend(
+                pbx=state.pbx,
+                queue=name,
+                **{what: tuple(values) for what, values in self._figures[state.pbx].trend(name, now).items()},
+            )
+            for state, name in page
+        )
+        return QueueTrendList(at=now, queues=shown, next=following)
 
     async def _queue(self, call: Call[QueuePath, Nothing, None]) -> OfQueue:
         state = state_of(self._live, call.path.pbx)

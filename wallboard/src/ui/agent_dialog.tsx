@@ -7,6 +7,7 @@ import { may, session } from "../session";
 import type { AgentItem } from "../wire";
 import { Dialog } from "./dialog";
 import { ListenHere } from "./listen_here";
+import { Places } from "./members";
 import { State } from "./parts";
 import { Record } from "./record";
 
@@ -83,6 +84,7 @@ export function AgentDialog({ id, close }: { id: string; close: () => void }) {
               {talks && <button onClick={() => run({ name: "chime", body: who })}>{t("chime")}</button>}
             </p>
           )}
+          <Places agent={agent} run={run} />
           {may("force_logout") && (
             <p>
               <button

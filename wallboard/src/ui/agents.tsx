@@ -4,13 +4,14 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useAgentFigures, useCalls } from "../figures";
 import { caller } from "../format";
 import { nowOf, pbxStale } from "../freshness";
-import { code, t, type Word } from "../i18n";
+import { t, type Word } from "../i18n";
 import { tables } from "../live";
 import { refine, route } from "../route";
 import { may } from "../session";
 import { LONG_CALL_S, LONG_PAUSE_S } from "../thresholds";
 import type { AgentFigures, AgentItem, LiveCall } from "../wire";
 import { AgentDialog } from "./agent_dialog";
+import { Choice } from "./choice";
 import { FiguresAge } from "./figures_age";
 import { pure, Scroll, Since, State, STATES, Value } from "./parts";
 
@@ -64,30 +65,6 @@ export function Agents() {
 
 function distinct(values: string[]): string[] {
   return [...new Set(values)].sort();
-}
-
-interface ChoiceProps {
-  word: Word;
-  name: string;
-  value: string;
-  options: readonly string[];
-  prefix?: string;
-}
-
-function Choice({ word, name, value, options, prefix }: ChoiceProps) {
-  return (
-    <label>
-      {t(word)}
-      <select value={value} onChange={(event) => refine(name, event.currentTarget.value)}>
-        <option value="">{t("all")}</option>
-        {options.map((each) => (
-          <option key={each} value={each}>
-            {prefix ? code(prefix, each) : each}
-          </option>
-        ))}
-      </select>
-    </label>
-  );
 }
 
 /** The grid of some agents. */

@@ -6,6 +6,7 @@ import { t } from "../i18n";
 import { may, session } from "../session";
 import type { CallerItem } from "../wire";
 import { Dialog } from "./dialog";
+import { Transfer } from "./transfer";
 
 export function CallerDialog({ caller, close }: { caller: CallerItem; close: () => void }) {
   const [priority, setPriority] = useState(String(caller.priority));
@@ -24,6 +25,7 @@ export function CallerDialog({ caller, close }: { caller: CallerItem; close: () 
               <small>{phone ? t("at_phone", { phone }) : t("no_phone")}</small>
             </p>
           )}
+          <Transfer pbx={pbx} uniqueid={uniqueid} name={name} here={queue} run={run} />
           {may("priority") && (
             <p>
               <label>

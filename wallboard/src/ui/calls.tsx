@@ -2,24 +2,27 @@
 
 import { useState } from "preact/hooks";
 import { ask } from "../api";
-import { useCalls } from "../figures";
-import { caller, duration, timeOfDay } from "../format";
+import { useCalls, useQueueFigures } from "../figures";
+import { caller, duration } from "../format";
 import { code, t } from "../i18n";
 import { usePoll } from "../poll";
 import { may } from "../session";
-import type { FinishedCall, LiveCall, StreamState, TimelineEntry } from "../wire";
+import type { FinishedCall, LiveCall, TimelineEntry } from "../wire";
+import { timeIn, zoneOf } from "../zones";
 import { Dialog } from "./dialog";
 import { FiguresAge } from "./figures_age";
 import { ListenHere } from "./listen_here";
 import { Scroll, Since } from "./parts";
 import { Record } from "./record";
 import { OfCall } from "./recordings";
+import { Streams } from "./streams";
+import { Transfer } from "./transfer";
 
 const RECENT_MS = 5_000;
-const STREAMS_MS = 2_000;
 
 export function Calls() {
   const calls = useCalls();
+  useQueueFigures(); // the zones that times are in
   const [open, setOpen] = useState<LiveCall | null>(null);
   const [told, setTold] = useState<FinishedCall | null>(null);
   const live = [...(calls.value.value?.values() ?? [])].sort((a, b) => a.started_at - b.started_at);
@@ -46,7 +49,7 @@ export function Calls() {
               {live.map((call) => (
                 <tr key={`${call.pbx}/${call.linkedid}`}>
                   <th scope="row">{caller(call.number, call.name)}</th>
-                  <td>{call.direction}</td>
+                  <td>{code("direction", call.direction)}</td>
                   <td>{call.dialled}</td>
                   <td>
                     <Since at={call.started_at} pbx={call.pbx} />
@@ -66,7 +69,7 @@ export function Calls() {
           </table>
         </Scroll>
       )}
-      {may("administer") && <Streams />}
+      <Streams />
       <Recent open={setTold} />
       {open && <CallDialog call={open} close={() => setOpen(null)} />}
       {told && <Timeline call={told} close={() => setTold(null)} />}
@@ -84,6 +87,15 @@ function CallDialog({ call, close }: { call: LiveCall; close: () => void }) {
             begun={close}
           />
           <Record call={call} />
+          {call.legs[0] && (
+            <Transfer
+              pbx={call.pbx}
+              uniqueid={call.legs[0].uniqueid}
+              name={caller(call.number, call.name)}
+              here={call.queue}
+              run={run}
+            />
+          )}
           {call.legs.map((leg) => (
             <p key={leg.uniqueid}>
               {leg.channel} <small>{leg.state}</small>{" "}
@@ -136,11 +148,11 @@ function Recent({ open }: { open: (call: FinishedCall) => void }) {
                       {caller(call.number, call.name)}
                     </button>
                   </th>
-                  <td>{call.direction}</td>
+                  <td>{code("direction", call.direction)}</td>
                   <td>{call.dialled}</td>
-                  <td>{timeOfDay(call.ended_at)}</td>
+                  <td>{timeIn(call.ended_at, zoneOf(call.pbx, call.visits.at(-1)?.queue))}</td>
                   <td>{duration(call.ended_at - call.started_at)}</td>
-                  <td>{call.visits.map((visit) => `${visit.queue}: ${visit.outcome.replaceAll("_", " ")}`).join(", ")}</td>
+                  <td>{call.visits.map((visit) => `${visit.queue}: ${code("visit", visit.outcome)}`).join(", ")}</td>
                 </tr>
               ))}
             </tbody>
@@ -161,7 +173,7 @@ function Timeline({ call, close }: { call: FinishedCall; close: () => void }) {
           <ol class="timeline">
             {(polled.value.value?.timeline ?? []).map((entry, index) => (
               <li key={index}>
-                <span class="time">{timeOfDay(entry.at)}</span> {told(entry)}
+                <span class="time">{timeIn(entry.at, zoneOf(call.pbx, call.visits.at(-1)?.queue))}</span> {told(entry)}
               </li>
             ))}
           </ol>
@@ -177,47 +189,4 @@ function told(entry: TimelineEntry): string {
     .filter(([field, value]) => field !== "at" && value !== "" && value !== null)
     .map(([field, value]) => (field === "kind" || field === "what" ? code("timeline", String(value)) : String(value)))
     .join(" · ");
-}
-
-function Streams() {
-  const polled = usePoll(
-    () => ask<{ pbx: Record<string, { streams: StreamState[] }> }>("GET", "/state"),
-    STREAMS_MS,
-  );
-  const streams = Object.values(polled.value.value?.pbx ?? {}).flatMap((each) => each.streams);
-  return (
-    <>
-      <h2>{t("streams")}</h2>
-      <FiguresAge polled={polled.value} />
-      {streams.length === 0 ? (
-        <p>{t("no_streams")}</p>
-      ) : (
-        <Scroll label={t("streams")}>
-          <table class="streams">
-            <thead>
-              <tr>
-                {(["profile", "call", "packets_in", "packets_out", "loss", "underruns"] as const).map((word) => (
-                  <th key={word} scope="col">
-                    {t(word)}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {streams.map(({ profile, call_id, stream_id, stats }) => (
-                <tr key={stream_id}>
-                  <th scope="row">{profile}</th>
-                  <td>{call_id}</td>
-                  <td>{stats.packets_in}</td>
-                  <td>{stats.packets_out}</td>
-                  <td>{stats.packets_lost}</td>
-                  <td>{stats.underruns}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Scroll>
-      )}
-    </>
-  );
 }

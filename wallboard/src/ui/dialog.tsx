@@ -10,6 +10,8 @@ export interface Deed {
   body: Record<string, unknown>;
   /** What it does to somebody; asked before. */
   confirm?: string;
+  /** Whether the request says that it was confirmed; the API asks it of what cannot be taken back. */
+  flag?: boolean;
 }
 
 interface Props {
@@ -30,7 +32,7 @@ export function Dialog({ title, close, children }: Props) {
     setBusy(true);
     setResult(null);
     try {
-      const { outcome, detail } = await act(deed.name, { ...deed.body, ...(deed.confirm && { confirm: true }) });
+      const { outcome, detail } = await act(deed.name, { ...deed.body, ...(deed.confirm && deed.flag !== false && { confirm: true }) });
       setResult({ text: t(`outcome.${outcome}` as Word, { detail }), bad: outcome === "unknown" });
     } catch (error) {
       setResult({ text: error instanceof Refused ? `${error.message} ${error.remedy}` : String(error), bad: true });

@@ -1,7 +1,7 @@
 // One queue: its figures, who waits, and its agents.
 
 import { useState } from "preact/hooks";
-import { useQueueFigures } from "../figures";
+import { useQueueFigures, useTrends } from "../figures";
 import { caller, seconds, share } from "../format";
 import { nowOf, pbxStale } from "../freshness";
 import { t } from "../i18n";
@@ -10,15 +10,18 @@ import { link } from "../route";
 import { may } from "../session";
 import { ofAbandoned, ofServiceLevel, ofWait, ofWaiting } from "../thresholds";
 import type { CallerItem } from "../wire";
+import { timeIn } from "../zones";
 import { AgentTable, agentsOf } from "./agents";
 import { CallerDialog } from "./caller_dialog";
 import { FiguresAge } from "./figures_age";
 import { Scroll, Since, State, STATES, Value } from "./parts";
 import { LongestWait, title } from "./queues";
+import { Spark } from "./spark";
 
 export function Queue({ pbx, name }: { pbx: string; name: string }) {
   const id = `${pbx}/${name}`;
   const polled = useQueueFigures();
+  const trends = useTrends();
   const queue = tables.value.queue.get(id);
   const figures = polled.value.value?.get(id);
   if (queue === undefined) return <p>{t("no_queues")}</p>;
@@ -49,6 +52,10 @@ export function Queue({ pbx, name }: { pbx: string; name: string }) {
           <Value level={ofAbandoned(today?.abandoned_share)}>{share(today?.abandoned_share)}</Value>
         </Figure>
         <Figure word="asa">{seconds(today?.answer_wait_mean_s)}</Figure>
+        <Figure word="trend_head">
+          <Spark trend={trends.value.value?.get(id)} />
+        </Figure>
+        {now && <Figure word="local_time"><span class="time">{timeIn(nowOf(pbx), now.time_zone)}</span></Figure>}
       </dl>
       <FiguresAge polled={polled.value} />
       {now && (

@@ -1,16 +1,17 @@
 // All queues: a tile for each, and a table for comparing.
 
-import { useQueueFigures } from "../figures";
+import { useQueueFigures, useTrends } from "../figures";
 import { share, seconds } from "../format";
-import { pbxStale } from "../freshness";
+import { nowOf, pbxStale } from "../freshness";
 import { t } from "../i18n";
 import { tables } from "../live";
-import { link } from "../route";
-import { ofAbandoned, ofServiceLevel, ofWait, ofWaiting } from "../thresholds";
-import type { QueueFigures, QueueItem } from "../wire";
-import { nowOf } from "../freshness";
-import { pure, Scroll, Since, Value } from "./parts";
+import { link, refine, route } from "../route";
+import { type Level, ofAbandoned, ofServiceLevel, ofWait, ofWaiting } from "../thresholds";
+import type { QueueFigures, QueueItem, Trend } from "../wire";
+import { Choice } from "./choice";
 import { FiguresAge } from "./figures_age";
+import { pure, Scroll, Since, Value } from "./parts";
+import { Spark } from "./spark";
 
 export type Figures = QueueFigures["figures"] | undefined;
 
@@ -26,42 +27,97 @@ export function title(queue: { pbx: string; queue: string }): string {
   return several ? `${queue.pbx} / ${queue.queue}` : queue.queue;
 }
 
+/** Those that the address asks for, in its order: `q` is part of the name. */
+export function chosenQueues(figures: Map<string, QueueFigures["figures"]> | null): QueueItem[] {
+  const { query } = route.value;
+  const sought = (query.get("q") ?? "").toLocaleLowerCase();
+  const show = query.get("show") ?? "";
+  const found = sortedQueues().filter(
+    (queue) =>
+      title(queue).toLocaleLowerCase().includes(sought) &&
+      (show !== "waiting" || queue.waiting > 0) &&
+      (show !== "marked" || isMarked(queue, figures?.get(queue.id))),
+  );
+  const rank: Record<string, (queue: QueueItem) => number> = {
+    waiting: (queue) => -queue.waiting,
+    longest: (queue) => queue.waiting_since ?? Number.POSITIVE_INFINITY,
+    level: (queue) => figures?.get(queue.id)?.today.service_level ?? 2,
+  };
+  const by = rank[query.get("order") ?? ""];
+  return by ? found.sort((a, b) => by(a) - by(b)) : found; // a stable sort: equal ones stay by name
+}
+
+/** Something of it has a sign. */
+function isMarked(queue: QueueItem, figures: Figures): boolean {
+  const { now, today } = figures ?? {};
+  const waits = queue.waiting_since === null ? 0 : nowOf(queue.pbx) - queue.waiting_since;
+  const levels: Level[] = [
+    ofWaiting(queue.waiting, queue.members_free),
+    ofWait(waits, now?.target_s ?? DEFAULT_TARGET_S),
+    ofServiceLevel(today?.service_level, now?.target_share ?? 0),
+    ofAbandoned(today?.abandoned_share),
+  ];
+  return levels.some(Boolean);
+}
+
 export function Queues() {
-  const figures = useQueueFigures();
-  const queues = sortedQueues();
-  if (queues.length === 0) return <p>{t("no_queues")}</p>;
+  const polled = useQueueFigures();
+  const trends = useTrends();
+  const { query } = route.value;
+  const figures = polled.value.value;
+  const queues = chosenQueues(figures);
+  if (tables.value.queue.size === 0) return <p>{t("no_queues")}</p>;
   return (
     <>
       <h2 class="hidden">{t("queues")}</h2>
+      <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+        <label>
+          {t("search")}
+          <input type="search" value={query.get("q") ?? ""} onInput={(event) => refine("q", event.currentTarget.value)} />
+        </label>
+        <Choice word="show" name="show" value={query.get("show") ?? ""} options={["waiting", "marked"]} prefix="show" any="show.all" />
+        <Choice
+          word="sort_by"
+          name="order"
+          value={query.get("order") ?? ""}
+          options={["waiting", "longest", "level"]}
+          prefix="order"
+          any="order.name"
+        />
+      </form>
+      {queues.length === 0 && <p>{t("no_queue_fits")}</p>}
       <div class="tiles">
         {queues.map((queue) => (
-          <Tile key={queue.id} queue={queue} figures={figures.value.value?.get(queue.id)} />
+          <Tile key={queue.id} queue={queue} figures={figures?.get(queue.id)} trend={trends.value.value?.get(queue.id)} />
         ))}
       </div>
-      <FiguresAge polled={figures.value} />
-      <Scroll label={t("queues")}>
-        <table>
-          <thead>
-            <tr>
-              {(["queue", "waiting", "longest_wait", "estimated_wait", "free", "agents"] as const).map((word) => (
-                <th key={word} scope="col">
-                  {t(word)}
-                </th>
+      <FiguresAge polled={polled.value} />
+      {queues.length > 0 && (
+        <Scroll label={t("queues")}>
+          <table>
+            <thead>
+              <tr>
+                {(["queue", "waiting", "longest_wait", "estimated_wait", "free", "agents"] as const).map((word) => (
+                  <th key={word} scope="col">
+                    {t(word)}
+                  </th>
+                ))}
+                {(["offered", "answered", "service_level", "abandon_rate", "asa"] as const).map((word) => (
+                  <th key={word} scope="col">
+                    {t(word)} <small>{t("today")}</small>
+                  </th>
+                ))}
+                <th scope="col">{t("trend_head")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {queues.map((queue) => (
+                <Row key={queue.id} queue={queue} figures={figures?.get(queue.id)} trend={trends.value.value?.get(queue.id)} />
               ))}
-              {(["offered", "answered", "service_level", "abandon_rate", "asa"] as const).map((word) => (
-                <th key={word} scope="col">
-                  {t(word)} <small>{t("today")}</small>
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {queues.map((queue) => (
-              <Row key={queue.id} queue={queue} figures={figures.value.value?.get(queue.id)} />
-            ))}
-          </tbody>
-        </table>
-      </Scroll>
+            </tbody>
+          </table>
+        </Scroll>
+      )}
     </>
   );
 }
@@ -78,7 +134,13 @@ export function LongestWait({ queue, figures }: { queue: QueueItem; figures: Fig
   );
 }
 
-export const Tile = pure(({ queue, figures }: { queue: QueueItem; figures: Figures }) => {
+interface OfQueue {
+  queue: QueueItem;
+  figures: Figures;
+  trend?: Trend | undefined;
+}
+
+export const Tile = pure(({ queue, figures, trend }: OfQueue) => {
   const today = figures?.today;
   return (
     <a class={`tile ${pbxStale(queue.pbx) || !queue.current ? "old" : ""}`} href={link("queues", queue.pbx, queue.queue)}>
@@ -118,12 +180,20 @@ export const Tile = pure(({ queue, figures }: { queue: QueueItem; figures: Figur
             <Value level={ofAbandoned(today?.abandoned_share)}>{share(today?.abandoned_share)}</Value>
           </dd>
         </div>
+        {trend && (
+          <div class="wide">
+            <dt>{t("trend_head")}</dt>
+            <dd>
+              <Spark trend={trend} />
+            </dd>
+          </div>
+        )}
       </dl>
     </a>
   );
 });
 
-const Row = pure(({ queue, figures }: { queue: QueueItem; figures: Figures }) => {
+const Row = pure(({ queue, figures, trend }: OfQueue) => {
   const today = figures?.today;
   return (
     <tr class={pbxStale(queue.pbx) || !queue.current ? "old" : ""}>
@@ -150,6 +220,9 @@ const Row = pure(({ queue, figures }: { queue: QueueItem; figures: Figures }) =>
         <Value level={ofAbandoned(today?.abandoned_share)}>{share(today?.abandoned_share)}</Value>
       </td>
       <td>{seconds(today?.answer_wait_mean_s)}</td>
+      <td>
+        <Spark trend={trend} />
+      </td>
     </tr>
   );
 });

@@ -7,7 +7,7 @@ import { now } from "../clock";
 import { t } from "../i18n";
 import { link } from "../route";
 import { FiguresAge } from "./figures_age";
-import { sortedQueues, Tile } from "./queues";
+import { chosenQueues, Tile } from "./queues";
 
 const PER_PAGE = 4;
 const PAGE_MS = 12_000;
@@ -15,7 +15,7 @@ const PAGE_MS = 12_000;
 export function Wall() {
   const [turn, setTurn] = useState(0);
   const figures = useQueueFigures();
-  const queues = sortedQueues();
+  const queues = chosenQueues(figures.value.value);
   const pages = Math.max(1, Math.ceil(queues.length / PER_PAGE));
   useEffect(() => {
     const timer = window.setInterval(() => setTurn((each) => each + 1), PAGE_MS);
