@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -113,13 +115,61 @@ class PipecatBot:
             return []
 
 
+class Front:
+    """Answers for carriers whose addresses are written into their bots: ends TLS and passes on to `target`.
+
+    Attributes:
+        port: Where it listens.
+        certificate: Of the carriers' names; who trusts it reaches us.
+        target: Port of this machine; 0 for none yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.port = 0
+        self.target = 0
+        self.certificate = folder / "certificate.pem"
+        self._key = folder / "key.pem"
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Front]:
+        names = "subjectAltName=DNS:api.telnyx.com,DNS:api.plivo.com"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command += ["-subj", "/CN=carriers", "-addext", names, "-keyout", str(self._key), "-out", str(self.certificate)]
+        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(self.certificate, self._key)
+        async with await asyncio.start_server(self._pass_on, "127.0.0.1", 0, ssl=tls) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield self
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        await asyncio.gather(_copy(reader, back), _copy(there, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def pipecat(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PipecatBot]:
+async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
+    """Stands where bots look for Telnyx and Plivo."""
+    async with Front(tmp_path_factory.mktemp("front")).running() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pipecat(tmp_path_factory: pytest.TempPathFactory, front: Front) -> AsyncIterator[PipecatBot]:
     """A pipecat bot that runs."""
     port = free_port()
     log = tmp_path_factory.mktemp("pipecat") / "log"
     command = (python(), str(PEERS / "pipecat_bot.py"), "--port", str(port))
-    async with program(*command, log=log) as process, aiohttp.ClientSession() as http:
+    environment = {"CARRIER_FRONT": str(front.port), "SSL_CERT_FILE": str(front.certificate)}
+    async with program(*command, log=log, **environment) as process, aiohttp.ClientSession() as http:
 
         def listens() -> bool:
             assert process.returncode is None, f"the pipecat bot ended:\n{log.read_text()[-2_000:]}"
@@ -137,13 +187,13 @@ MakeConnector = Callable[..., ConnectorProcess]
 def make_connector(asterisk: LabAsterisk, tmp_path_factory: pytest.TempPathFactory) -> MakeConnector:
     """Makes a connector with these profiles."""
 
-    def make(profiles: dict[str, dict[str, Any]], beside: LabAsterisk = asterisk) -> ConnectorProcess:
+    def make(profiles: dict[str, dict[str, Any]], beside: LabAsterisk = asterisk, **settings: Any) -> ConnectorProcess:
         return ConnectorProcess(
             pbxs={"main": beside},
             bots={},
             http_port=beside.ports.spare[0],
             rtp_port=beside.ports.spare[1],
-            settings={"profile": profiles},
+            settings={"profile": profiles, **settings},
             log_file=tmp_path_factory.mktemp("connector") / "log",
         )
 

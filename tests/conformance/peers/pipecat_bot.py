@@ -3,6 +3,10 @@
 `pipecat_bot.py --port N`. `/auto` lets pipecat find out which carrier calls; `/vonage` and `/audiohook` name it, as
 pipecat asks for. The bot says a tone until it is interrupted and listens to the caller. Digits: 1 interrupts, 2 sends
 the serializer's mark, 3 ends the pipeline. `GET /calls` tells what it saw of each call.
+
+`/hang_up` is `/auto` with `auto_hang_up`: the serializer ends the call by its carrier's REST interface when the
+pipeline ends. Twilio's takes an address (`base_url`); Telnyx's and Plivo's have theirs written in, so their names
+resolve to the port $CARRIER_FRONT of this machine, where $SSL_CERT_FILE says who may answer for them.
 """
 
 from __future__ import annotations
@@ -11,11 +15,15 @@ import argparse
 import asyncio
 import json
 import math
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp.connector
 import numpy as np
 import uvicorn
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from fastapi import FastAPI, WebSocket
 from pipecat.frames.frames import (
     EndFrame,
@@ -44,6 +52,9 @@ TONE_HZ = 600
 TONE_S = 30
 IN_HZ, OUT_HZ = 16_000, 24_000
 HEARD_S = 2
+
+WRITTEN_IN = ("api.telnyx.com", "api.plivo.com")
+ACCOUNT, TOKEN = "account0", "token-of-the-laboratory"
 
 app = FastAPI()
 calls: list[dict[str, Any]] = []
@@ -125,7 +136,8 @@ async def talk(websocket: WebSocket, kind: str) -> None:
     }
     calls.append(call)
     params = FastAPIWebsocketParams(audio_in_enabled=True, audio_out_enabled=True)
-    if kind == "auto":
+    call["hang_up"] = websocket.query_params.get("api") if kind == "hang_up" else None
+    if kind in ("auto", "hang_up"):
         kind, data = await parse_telephony_websocket(websocket)
         call["kind"], call["data"] = kind, data.model_dump(by_alias=True, mode="json")
     serializer, mark = SERIALIZERS[kind](call)
@@ -166,21 +178,40 @@ def listening(serializer: Any, call: dict[str, Any]) -> Any:
 
 def twilio(call: dict[str, Any]) -> tuple[Any, Any]:
     sid = call["data"]["stream_id"]
-    params = TwilioFrameSerializer.InputParams(auto_hang_up=False)
-    serializer = TwilioFrameSerializer(sid, call_sid=call["data"]["call_id"], params=params)
+    api = call["hang_up"]
+    serializer = TwilioFrameSerializer(
+        sid,
+        call_sid=call["data"]["call_id"],
+        account_sid=ACCOUNT,
+        auth_token=TOKEN,
+        base_url=api,
+        params=TwilioFrameSerializer.InputParams(auto_hang_up=bool(api)),
+    )
     return serializer, {"event": "mark", "streamSid": sid, "mark": {"name": "m"}}
 
 
 def telnyx(call: dict[str, Any]) -> tuple[Any, Any]:
     encoding = call["data"]["outbound_encoding"]
-    params = TelnyxFrameSerializer.InputParams(auto_hang_up=False)
-    serializer = TelnyxFrameSerializer(call["data"]["stream_id"], encoding, encoding, params=params)
+    serializer = TelnyxFrameSerializer(
+        call["data"]["stream_id"],
+        encoding,
+        encoding,
+        call_control_id=call["data"]["call_id"],
+        api_key=TOKEN,
+        params=TelnyxFrameSerializer.InputParams(auto_hang_up=bool(call["hang_up"])),
+    )
     return serializer, {"event": "mark", "mark": {"name": "m"}}
 
 
 def plivo(call: dict[str, Any]) -> tuple[Any, Any]:
     sid = call["data"]["stream_id"]
-    serializer = PlivoFrameSerializer(sid, params=PlivoFrameSerializer.InputParams(auto_hang_up=False))
+    serializer = PlivoFrameSerializer(
+        sid,
+        call_id=call["data"]["call_id"],
+        auth_id=ACCOUNT,
+        auth_token=TOKEN,
+        params=PlivoFrameSerializer.InputParams(auto_hang_up=bool(call["hang_up"])),
+    )
     return serializer, {"event": "checkpoint", "streamId": sid, "name": "m"}
 
 
@@ -205,6 +236,19 @@ SERIALIZERS = {
     "vonage": vonage,
     "audiohook": audiohook,
 }
+
+
+class Here(ThreadedResolver):
+    """Resolves the carriers' names to this machine, as a hosts file would; other names as ever."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        if host not in WRITTEN_IN:
+            return await super().resolve(host, port, family)
+        found = await super().resolve("127.0.0.1", int(os.environ["CARRIER_FRONT"]), family)
+        return [{**each, "hostname": host} for each in found]
+
+
+aiohttp.connector.DefaultResolver = Here
 
 
 def main() -> None:
