@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from connector.acd.model import PbxState
 from connector.asterisk.ids import make_id, parse_id
 from connector.asterisk.link import PbxLink
 from connector.asterisk.phone_credentials import read_credentials
+from connector.botside import BotSide
 from connector.bus import Bus
 from connector.calls.acts import acts_of
 from connector.calls.confirm import Confirmations
@@ -31,8 +31,6 @@ from connector.events import DirectoryChanged
 from connector.keeping import Keeping
 from connector.live import live_state
 from connector.media.engine import BindFailed, MediaEngine
-from connector.net.credentials import Secrets
-from connector.net.fetch import Fetcher
 from connector.outgoing import new_feeds, new_tracing
 from connector.pbx_clients import StartFailed, new_link
 from connector.records import AgentInterval, CallRecord, Published
@@ -41,7 +39,6 @@ from connector.store.service import LiveView, Store
 from connector.streams.admission import Admission, stream_limit
 from connector.streams.assist import Assist
 from connector.streams.book import ProfileBook
-from connector.streams.dialling import Dialler
 from connector.streams.manager import StreamManager
 from connector.streams.recordings import Recordings
 from connector.streams.seen import Seen
@@ -110,7 +107,6 @@ class Connector:
         self._admission = Admission(node_limit=settings.media.max_streams)
         self._registry = new_registry()
         self._counters = StreamCounters(self._registry)
-        self._vendor_counters = VendorCounters(self._registry)
         self._bus.handle("queue-waits", QueueWaits(self._registry).on_event, QueueWaits.takes)
         self._links = {name: new_link(name, pbx, self._bus, self._random) for name, pbx in settings.pbx.items()}
         self.figures = {name: self._count(name, link) for name, link in self._links.items()}
@@ -122,19 +118,17 @@ class Connector:
         self._bus.handle("history", self.store.on_event, Store.takes)
         self.book = ProfileBook(settings.profile, self.store.profiles, clock=self._clock)
         """The profiles."""
-        secrets = Secrets(os.environ, settings.outgoing.secrets_directory)
-        fetcher = Fetcher(max_answer_bytes=settings.outgoing.max_answer_bytes)
         self._keeping = Keeping(writer=self.store.writer, book=self.book, links=self._links, clock=self._clock)
         self._tracing = new_tracing(settings, self._registry, self._bus, self._linkedid_of)
-        self._dialler = Dialler(
-            engine=self.media,
-            outgoing=settings.outgoing,
-            secrets=secrets,
-            fetcher=fetcher,
+        self._bots = BotSide(
+            settings,
+            book=self.book,
+            media=self.media,
+            bus=self._bus,
+            counters=self._counters,
+            vendor_counters=VendorCounters(self._registry),
             clock=self._clock,
-            monotonic=time.monotonic,
             random=self._random,
-            count=self._counters.dialled,
             join=self._tracing.join,
         )
         self.recordings = Recordings(settings.recording, settings.store.directory / "recordings", clock=self._clock)
@@ -225,9 +219,9 @@ class Connector:
                 managers=self.managers,
                 book=self.book,
                 audit=self.audit,
-                secrets=secrets,
-                fetcher=fetcher,
-                counters=self._vendor_counters,
+                secrets=self._bots.secrets,
+                fetcher=self._bots.fetcher,
+                counters=self._bots.counters,
                 monotonic=time.monotonic,
             ),
             recordings=RecordingFiles(recordings, self.audit),
@@ -260,6 +254,7 @@ class Connector:
         ]
         pushing.append(tasks.create_task(self.recordings.run(), name="recordings"))
         pushing += [tasks.create_task(feed.run(), name="nats") for feed in self._feeds]
+        pushing.append(tasks.create_task(self._bots.statuses.run(), name="status-callbacks"))
         kept = tasks.create_task(self._keeping.learn(self._directory), name="kept")
         keeping = tasks.create_task(self._keeping.run(), name="agents-kept")
         accounts = tasks.create_task(self._accounts.run(self.store.writer.up), name="accounts")
@@ -385,7 +380,7 @@ class Connector:
             book=self.book,
             ari=link.ari,
             engine=self.media,
-            dialler=self._dialler,
+            dialler=self._bots.dialler,
             admission=self._admission,
             view=link,
             counters=self._counters,

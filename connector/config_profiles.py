@@ -181,6 +181,9 @@ class ProfileSettings(Section):
     playout: PlayoutSettings = PlayoutSettings()
     record: bool = False
     """Whether calls with this bot, or that it listens to, are recorded, as `recording` says."""
+    status_callback: str = ""
+    """http:// or https:// address that is told when a stream starts, stops or fails, in the words of the dialect's
+    vendor, proven as `auth` says; empty: nobody is."""
     reconnect: ReconnectSettings = ReconnectSettings()
     handover: HandoverSettings = HandoverSettings()
 
@@ -188,6 +191,11 @@ class ProfileSettings(Section):
     @classmethod
     def _url(cls, value: str) -> str:
         return checked_url(value, ("ws", "wss", "http", "https"))
+
+    @field_validator("status_callback")
+    @classmethod
+    def _callback(cls, value: str) -> str:
+        return checked_url(value, ("http", "https")) if value else value
 
     @field_validator("headers")
     @classmethod

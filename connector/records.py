@@ -163,6 +163,14 @@ class CallHandedOver(Event, frozen=True, kw_only=True):
     """Of the caller."""
 
 
+class StreamBegan(Event, frozen=True, kw_only=True):
+    """Audio of a stream began to flow. Not kept: its `StreamRecord` comes at its end."""
+
+    stream_id: str
+    uniqueid: str
+    profile: str
+
+
 class AuditRecord(Event, frozen=True, kw_only=True):
     """A deed of a person or program that used the API. `pbx` is empty where none is concerned."""
 
@@ -191,5 +199,5 @@ Record = CallRecord | AgentInterval | StreamRecord | AuditRecord
 Derived = Change | CallRecord | AgentInterval
 """What the live state makes of events."""
 
-Published = AnyEvent | Change | Record | CallHandedOver
+Published = AnyEvent | Change | Record | CallHandedOver | StreamBegan
 """Everything the bus carries."""

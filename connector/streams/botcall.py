@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from connector.media.control import EndCause, StreamStats
+from connector.records import StreamBegan
 from connector.streams.handover import Handover, Place
 
 
@@ -41,6 +42,12 @@ class BotCall:
     def call_id(self) -> str:
         """Unique over all PBXs."""
         return f"{self.pbx}:{self.channel_id}"
+
+    def began(self, at: float) -> StreamBegan:
+        """Said of it when its audio begins to flow, at this Unix time."""
+        return StreamBegan(
+            pbx=self.pbx, at=at, stream_id=self.stream_id, uniqueid=self.channel_id, profile=self.profile
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from connector.config_profiles import Mode
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
 from connector.media.recorder import RecordTo
-from connector.records import CallHandedOver, StreamRecord
+from connector.records import CallHandedOver, StreamBegan, StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
 from connector.streams.botcall import BotCall, Ending
@@ -81,7 +81,7 @@ class StreamManager:
         is_ours: Callable[[str], bool],
         monotonic: Callable[[], float],
         clock: Callable[[], float],
-        publish: Callable[[StreamRecord | CallHandedOver], None],
+        publish: Callable[[StreamRecord | StreamBegan | CallHandedOver], None],
         recordings: Recordings,
     ) -> None:
         self.pbx = pbx
@@ -284,6 +284,7 @@ class StreamManager:
             record=self._recording(bot_call) if profiles[name].record else None,
             new_id=self._new_id,
             monotonic=self._monotonic,
+            began=lambda: self._publish(bot_call.began(self._clock())),
         )
         self._by_caller[channel.id] = call
         self._by_media[call.media_channel_id] = call

@@ -93,6 +93,7 @@ class TapCall:
         started_at: float,
         record: Callable[[str], RecordTo | None] | None = None,
         audible: bool = False,
+        began: Callable[[tuple[str, ...]], None] = lambda _: None,
     ) -> None:
         self.order = order
         self.tap_id = new_id(Kind.TAP)
@@ -117,6 +118,7 @@ class TapCall:
         self._pbx_name, self._profile, self._media = pbx_name, profile, media
         self._dialler, self._trusted = dialler, trusted
         self._monotonic = monotonic
+        self._began = began
         self._handles: list[StreamHandle] = []
         self._stopped: asyncio.Future[EndCause] = asyncio.get_running_loop().create_future()
 
@@ -217,6 +219,7 @@ class TapCall:
             )
             setup_s = self._monotonic() - began_s
             self.started.set()
+            self._began(self.stream_ids)
             log.info("tap_started", profile=self.order.profile, setup_ms=round(setup_s * 1000, 1))
             following = asyncio.create_task(self.tap.keep())
             try:

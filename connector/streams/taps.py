@@ -19,7 +19,7 @@ from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
 from connector.media.recorder import RecordTo
 from connector.net.reach import origin_of
-from connector.records import StreamRecord
+from connector.records import StreamBegan, StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
@@ -88,7 +88,7 @@ class Taps:
         new_id: Callable[[str], str],
         monotonic: Callable[[], float],
         clock: Callable[[], float],
-        publish: Callable[[StreamRecord], None],
+        publish: Callable[[StreamRecord | StreamBegan], None],
         watch: QualityWatch,
         recordings: Recordings,
     ) -> None:
@@ -164,6 +164,7 @@ class Taps:
             started_at=self._clock(),
             record=partial(self._begin_recording, order) if profile.record else None,
             audible=profile.record and self._recordings.beeps,
+            began=lambda stream_ids: self._tell_began(order, stream_ids),
         )
         self._active[tap.tap_id] = tap
         self._tasks.create_task(self._run(tap))
@@ -235,6 +236,18 @@ class Taps:
             log.info("tap_ended", profile=tap.order.profile, cause=ending.cause.value, detail=ending.detail)
             if tap.order.profile:
                 self._keep(tap, ending)
+
+    def _tell_began(self, order: TapOrder, stream_ids: tuple[str, ...]) -> None:
+        for stream_id in stream_ids:
+            self._publish(
+                StreamBegan(
+                    pbx=self.pbx,
+                    at=self._clock(),
+                    stream_id=stream_id,
+                    uniqueid=order.channel_id,
+                    profile=order.profile,
+                )
+            )
 
     def _keep(self, tap: TapCall | Listening, ending: TapEnding) -> None:
         if not isinstance(tap, TapCall):

@@ -18,7 +18,7 @@ from connector.asterisk.ari import Ari, AriError
 from connector.audio.wire import WIRES
 from connector.config import MediaSettings, PbxSettings, ProfileSettings
 from connector.dialects.commands import Command, HangUp, Reconnected, SendDigits, Transfer, Transferred, TransferState
-from connector.media.control import Address, AudioSocketPeer, EndCause, OpenStream, StreamStats, WebSocketPeer
+from connector.media.control import Address, AudioSocketPeer, EndCause, StreamStats, WebSocketPeer
 from connector.media.engine import StreamFailed, StreamHandle
 from connector.media.quality import Quality
 from connector.media.recorder import RecordTo
@@ -69,6 +69,7 @@ class VoicebotCall:
         record: RecordTo | None,
         new_id: Callable[[str], str],
         monotonic: Callable[[], float],
+        began: Callable[[], None] = lambda: None,
     ) -> None:
         self.call = call
         self.media_channel_id = new_id("em")
@@ -81,6 +82,7 @@ class VoicebotCall:
         self._trusted = trusted
         self._record = record
         self._monotonic = monotonic
+        self._began = began
         self._stream: StreamHandle | None = None
         self.wire = WIRES[profile.audio or pbx.audio]
         self._hangup_requested = False
@@ -212,6 +214,7 @@ class VoicebotCall:
             await self._connect_media(self._stream)
             self.live_since = self._monotonic()
             setup_s = self.live_since - started
+            self._began()
             log.info("stream_started", profile=self.call.profile, setup_ms=round(setup_s * 1000, 1))
             cause, detail = await self._live()
         except _CallerGone:
@@ -253,9 +256,17 @@ class VoicebotCall:
         return parameters
 
     async def _dial(self, parameters: dict[str, str], near: StreamHandle | None = None) -> StreamHandle:
-        return await self._dialler.open(
-            self._open_message(parameters), self.call.profile, self._profile, trusted=self._trusted, near=near
+        request = open_message(
+            self._profile,
+            self._media,
+            stream_id=self.call.stream_id,
+            pbx=self.call.pbx,
+            call_id=self.call.call_id,
+            record=self._record,
+            parameters=parameters,
+            audio=self.wire.name,
         )
+        return await self._dialler.open(request, self.call.profile, self._profile, trusted=self._trusted, near=near)
 
     async def _connect_media(self, stream: StreamHandle) -> None:
         # Not cancelled when the caller leaves meanwhile: a request under way would create its bridge or channel
@@ -430,18 +441,6 @@ class VoicebotCall:
         if self._hangup_requested:
             return EndCause.CALLER_HUNG_UP, "the caller hung up"
         return EndCause.CALL_MOVED, "the call was taken out of Stasis"
-
-    def _open_message(self, parameters: dict[str, str]) -> OpenStream:
-        return open_message(
-            self._profile,
-            self._media,
-            stream_id=self.call.stream_id,
-            pbx=self.call.pbx,
-            call_id=self.call.call_id,
-            record=self._record,
-            parameters=parameters,
-            audio=self.wire.name,
-        )
 
 
 def _resolve(future: asyncio.Future[T], value: T) -> None:

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class VendorCounters:
-    """Requests to the vendors' REST interfaces."""
+    """Requests to the vendors' REST interfaces, and status callbacks of streams."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._asked = Counter(
@@ -15,6 +15,16 @@ class VendorCounters:
             ("vendor", "result"),
             registry=registry,
         )
+        self._told = Counter(
+            "connector_status_callbacks",
+            "Status callbacks of streams, by outcome: delivered, failed, dropped.",
+            ("outcome",),
+            registry=registry,
+        )
+
+    def told(self, outcome: str) -> None:
+        """A server was told of a stream, or could not be."""
+        self._told.labels(outcome).inc()
 
     def asked(self, vendor: str, result: str) -> None:
         """A request was answered: `ok`, or what was wrong."""

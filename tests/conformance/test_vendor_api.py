@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from connector.lab.call import Call
 from connector.lab.phone import Phone
@@ -20,6 +22,15 @@ from tests.conformance.conftest import Front, MakeConnector, PipecatBot, python,
 CALLER_HZ, BOT_HZ = 1_000, 600
 ACCOUNT, TOKEN = "account0", "token-of-the-laboratory"
 OPTIONS = {"twilio": "account_sid", "telnyx": "user_id", "plivo": "account_id"}
+VALIDATE = """
+import json, sys
+from twilio.request_validator import RequestValidator
+token, url, form, signature = sys.argv[1:]
+validator = RequestValidator(token)
+fields = json.loads(form)
+assert validator.validate(url, fields, signature)
+assert not validator.validate(url, {**fields, "StreamEvent": "stream-error"}, signature)
+"""
 CLIENT = """
 import sys
 from twilio.http.http_client import TwilioHttpClient
@@ -40,9 +51,40 @@ else:
 """
 
 
+class Told:
+    """Is told what becomes of streams.
+
+    Attributes:
+        url: Where.
+        forms: Form and signature of each.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.forms: list[tuple[dict[str, str], str]] = []
+
+    async def take(self, request: web.Request) -> web.Response:
+        form = {key: str(value) for key, value in (await request.post()).items()}
+        self.forms.append((form, request.headers["X-Twilio-Signature"]))
+        return web.Response()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def told() -> AsyncIterator[Told]:
+    made = Told()
+    application = web.Application()
+    application.router.add_post("/status", made.take)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/status"
+    yield made
+    await runner.cleanup()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def connector(
-    make_connector: MakeConnector, pipecat: PipecatBot, front: Front
+    make_connector: MakeConnector, pipecat: PipecatBot, front: Front, told: Told
 ) -> AsyncIterator[ConnectorProcess]:
     profiles: dict[str, dict[str, Any]] = {
         name: {
@@ -52,6 +94,7 @@ async def connector(
         }
         for name, option in OPTIONS.items()
     }
+    profiles["twilio"] |= {"status_callback": told.url, "auth": {"kind": "twilio", "secret": TOKEN}}
     accounts = {name: {ACCOUNT: {"secret": TOKEN}} for name in OPTIONS}
     process = make_connector(profiles, vendor_api={**accounts, "dial_context": "from-phones"})
     for profile in process.settings["profile"].values():
@@ -86,6 +129,20 @@ async def test_pipecat_hangs_up_the_callers_call_when_its_pipeline_ends(
         "connector_streams_total", lambda value: value == 1, pbx="main", profile=vendor, cause="bot_hung_up"
     )
     assert await connector.metric("connector_vendor_requests_total", vendor=vendor, result="ok") == 1
+
+
+async def test_twilios_own_package_accepts_the_signature_of_a_status_callback(
+    connector: ConnectorProcess, pipecat: PipecatBot, caller: Phone, told: Told
+) -> None:
+    call, seen = await begin(pipecat, caller, "twilio")
+    await call.hang_up()
+    form, signature = await until(
+        lambda: next((each for each in told.forms if each[0]["CallSid"] == seen["data"]["call_id"]), None), "told"
+    )
+    assert form["StreamEvent"] == "stream-started"
+    command = [python(), "-c", VALIDATE, TOKEN, told.url, json.dumps(form), signature]
+    ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("act", ["transfer", "hang_up"])

@@ -15,7 +15,7 @@ FLOORS = [
     ["check", "serve"],
     ["app"],
     ["outgoing"],
-    ["live", "pbx_clients", "keeping"],
+    ["botside", "live", "pbx_clients", "keeping"],
     ["lab"],
     ["top"],
     ["messaging"],

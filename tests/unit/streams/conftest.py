@@ -37,7 +37,7 @@ from connector.media.quality import Quality
 from connector.net.credentials import Secrets
 from connector.net.fetch import Fetcher
 from connector.net.reach import origin_of
-from connector.records import StreamRecord
+from connector.records import StreamBegan, StreamRecord
 from connector.streams.admission import Admission
 from connector.streams.book import ProfileBook
 from connector.streams.dialling import Dialler
@@ -393,7 +393,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         "admission": admission,
         "view": view,
         "counters": StreamCounters(registry),
-        "publish": published.append,
+        "publish": lambda item: None if isinstance(item, StreamBegan) else published.append(item),
         "clock": asyncio.get_running_loop().time,
         "new_id": lambda kind: f"connector-node1-{kind}-{next(numbers)}",
         "monotonic": asyncio.get_running_loop().time,
