@@ -27,7 +27,8 @@ from connector.lab.recording_bot import RecordingBot
 from connector.lab.rtp import tone_source
 from connector.lab.useragent import HOST
 from tests.asterisk.conftest import CALLER_HZ, MakeAsterisk
-from tests.asterisk.tls_kit import Tls, include_tls, make_certificates
+from tests.asterisk.test_check import broken, findings_of
+from tests.asterisk.tls_kit import PAGE, Tls, include_tls, make_certificates
 
 BOT_HZ = 600
 PATTERNS = ("bot-first", "assisted", "overflow", "campaign", "spare")
@@ -299,3 +300,60 @@ async def until_logged(log_file: Path, events: set[str]) -> dict[str, str]:
             if events <= said.keys():
                 return said
             await asyncio.sleep(0.05)
+
+
+# -- FreePBX -------------------------------------------------------------------------------------------------------
+
+FREEPBX = {
+    "manager.conf": "[general]\nenabled = yes\nport = {ami}\nbindaddr = 127.0.0.1\ndisplayconnects=no\n\n"
+    "[admin]\nsecret = amp\ndeny=0.0.0.0/0.0.0.0\npermit=127.0.0.1/255.255.255.0\nread = all\nwrite = all\n"
+    "writetimeout = 5000\n\n#include manager_additional.conf\n#include manager_custom.conf\n",
+    "http.conf": "[general]\n#include http_additional.conf\n#include http_custom.conf\n",
+    "http_additional.conf": "enabled=no\nbindaddr=127.0.0.1\nbindport={http}\nprefix=\nsessionlimit=100\n",
+    "ari.conf": "[general]\n#include ari_general_additional.conf\n#include ari_general_custom.conf\n\n"
+    "#include ari_additional.conf\n#include ari_additional_custom.conf\n",
+    "ari_general_additional.conf": "enabled=yes\npretty=no\nwebsocket_write_timeout=100\n",
+    "ari_additional.conf": "[freepbxuser]\ntype=user\npassword=made-by-freepbx\npassword_format=plain\nread_only=no\n",
+    "extensions_custom.conf": "#include connector-extensions.conf\n{sample}\n"
+    "[ext-queues]\nexten => 7000,1,Queue(support)\n",
+}
+"""Laid out as FreePBX 16 and 17 write them; `{sample}` is that of docs/freepbx.md."""
+
+
+def page_includes() -> dict[str, str]:
+    """What the page says to add, by file."""
+    page = (PAGE.parent / "freepbx.md").read_text("utf-8")
+    return dict(re.findall(r"^\| `/etc/asterisk/([\w.]+)` \| `(#include [\w.-]+)` \|$", page, re.MULTILINE))
+
+
+def page_dialplan() -> str:
+    page = (PAGE.parent / "freepbx.md").read_text("utf-8")
+    found = re.search(r"^```\n(\[connector-freepbx\]\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+async def test_our_files_have_their_place_among_those_of_freepbx(make_asterisk: MakeAsterisk) -> None:
+    route = "[from-phones](+)\nexten => freepbx,1,Goto(connector-freepbx,7000,1)"
+    async with make_asterisk(phones=1, conf=LabConf(extensions=route)) as pbx:
+        etc = pbx.folder / "etc"
+        files = dict.fromkeys(re.findall(r"#include (\w+\.conf)", "".join(FREEPBX.values())), "")
+        files |= {name: f"{line}\n" for name, line in page_includes().items()}
+        assert len(files) > len(page_includes()) == 4
+        values = {"ami": pbx.ports.ami, "http": pbx.ports.http, "sample": page_dialplan()}
+        for name, text in (files | FREEPBX).items():
+            for key, value in values.items():
+                text = text.replace(f"{{{key}}}", str(value))
+            (etc / name).write_text(text, "utf-8")
+        extensions = (etc / "extensions.conf").read_text("utf-8")
+        (etc / "extensions.conf").write_text(
+            extensions.replace("#include connector-extensions.conf", "#include extensions_custom.conf"), "utf-8"
+        )
+        await pbx.restart()
+        assert pbx.log_lines() == []
+        assert broken(await findings_of(pbx)) == set()
+        server = (HOST, pbx.sip_port)
+        async with Phone(0, "alice", server) as caller, Phone(pbx.ports.phones[0], "agent1", server) as agent:
+            call = await caller.call("freepbx")
+            await (await agent.next_call()).wait_answered()
+            await call.hang_up()
