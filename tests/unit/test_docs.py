@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from connector import config
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^([ ]*)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 SECRETS = {"CONNECTOR__PBX__MAIN__AMI__SECRET": "a", "CONNECTOR__PBX__MAIN__ARI__PASSWORD": "b"}
 
@@ -77,3 +78,11 @@ def test_samples_of_yaml_are_yaml(where: str, text: str) -> None:
 def test_scripts_are_understood(script: Path) -> None:
     checked = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_every_page_has_its_place_in_the_site() -> None:
+    nav = runpy.run_path(str(ROOT / "docs/nav.py"))
+    placed = [page for names in nav["pages"]().values() for page in names]
+    assert sorted(placed) == sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
+    named = [page for names in nav["SECTIONS"].values() for page in names]
+    assert [page for page in named if page not in placed] == []
