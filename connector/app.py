@@ -39,7 +39,9 @@ from connector.store.service import LiveView, Store
 from connector.streams.admission import Admission, stream_limit
 from connector.streams.assist import Assist
 from connector.streams.book import ProfileBook
+from connector.streams.campaign import Campaigns
 from connector.streams.manager import StreamManager
+from connector.streams.ondemand import OnDemand
 from connector.streams.recordings import Recordings
 from connector.streams.seen import Seen
 from connector.telemetry.certificates import CertificatesCollector
@@ -62,6 +64,7 @@ from connector.web.push.socket import LiveSocket
 from connector.web.recordings import RecordingFiles
 from connector.web.rest.actions import ActionsApi
 from connector.web.rest.api import Api
+from connector.web.rest.listeners import ListenersApi
 from connector.web.rest.phones import PhonesApi
 from connector.web.rest.recordings import RecordingsApi
 from connector.web.server import BadCertificate, PortTaken, Web
@@ -141,8 +144,11 @@ class Connector:
         for name, taps in self.taps.items():
             self._bus.handle(f"taps-{name}", taps.on_event)
             link = self._links[name]
-            assist = Assist(pbx=name, book=self.book, taps=taps, direction=link.direction, number=link.number_of)
-            self._bus.handle(f"assist-{name}", assist.on_event, Assist.takes)
+            listeners, on_demand = self.managers[name].listeners, self.managers[name].on_demand
+            for kind in (Assist, Campaigns):
+                rule = kind(pbx=name, book=self.book, listeners=listeners, ari=link.ari, calls=link, begin=taps.begin)
+                self._bus.handle(f"{kind.__name__.lower()}-{name}", rule.on_event, kind.takes)
+            self._bus.handle(f"on-demand-{name}", on_demand.on_event, OnDemand.takes)
         self._registry.register(
             LiveCollector(
                 links=list(self._links.values()),
@@ -203,6 +209,7 @@ class Connector:
             phones=self._phones(),
             acts=self.acts,
             recordings=recordings,
+            listeners=ListenersApi(self.managers, self),
             sso=settings.http.oidc.title if settings.http.oidc.issuer else "",
         )
         self._web = Web(

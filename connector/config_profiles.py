@@ -27,6 +27,12 @@ class Mode(enum.StrEnum):
     """The bot is the other party: audio both ways, the call waits in Stasis()."""
     ASSIST = "assist"
     """The bot listens while an agent talks to the caller, from the agent's answer to the end."""
+    MONITOR = "monitor"
+    """The server listens while a bot talks to the caller, as long as the bot has the call."""
+    CAMPAIGN = "campaign"
+    """The server listens to calls that bear the tag of a campaign, from when both sides are connected to the end."""
+    ON_DEMAND = "on_demand"
+    """The server listens to whichever calls somebody asks for: by REST, from the dialplan, by an AMI UserEvent."""
 
 
 class MatchSettings(Section):
@@ -41,6 +47,8 @@ class MatchSettings(Section):
     campaigns: tuple[str, ...] = ()
     """Tags of outbound calls: `campaign=TAG` among the arguments of Stasis(), or the channel variable
     CONNECTOR_CAMPAIGN."""
+    bots: tuple[str, ...] = ()
+    """Profiles of bots that have the call; for the mode `monitor`."""
     trunks: tuple[str, ...] = ()
     """Endpoints that the call came in or goes out by, for example `PJSIP/carrier`."""
     headers: dict[str, str] = Field(default={})

@@ -30,6 +30,7 @@ from connector.telephony import (
     LegStarted as LegStarted,
     LinkChanged as LinkChanged,
     LinkState as LinkState,
+    ListenAsked as ListenAsked,
     PbxChanged as PbxChanged,
     PbxPhase as PbxPhase,
     PeerChanged as PeerChanged,
@@ -429,6 +430,7 @@ AnyEvent = (
     | Transferred
     | LegMoved
     | SpyChanged
+    | ListenAsked
     | EndpointsSnapshot
     | ContactsSnapshot
     | ContactChanged

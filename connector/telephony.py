@@ -127,6 +127,20 @@ class SpyChanged(Event, frozen=True, kw_only=True):
     started: bool
 
 
+class ListenAsked(Event, frozen=True, kw_only=True):
+    """UserEvent ConnectorListen: the dialplan or somebody at AMI wants a server to listen to a call, or no more.
+
+    Attributes:
+        uniqueid: Of a channel of the call.
+        profile: Name of the profile.
+        start: Or stop.
+    """
+
+    uniqueid: str
+    profile: str
+    start: bool
+
+
 class Whereabouts(enum.StrEnum):
     """Where a channel waits or talks outside of a queue."""
 

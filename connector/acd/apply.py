@@ -54,6 +54,7 @@ from connector.events import (
     LegStarted,
     LinkChanged,
     LinkState,
+    ListenAsked,
     MemberChanged,
     MemberRemoved,
     Outcome,
@@ -315,6 +316,7 @@ HANDLERS: dict[type, Callable[[PbxState, Any, list[Derived]], None]] = {
     LegHeld: visits.held,
     LegMoved: visits.moved,
     SpyChanged: lambda _state, _event, _changes: None,  # changes nothing of the call
+    ListenAsked: lambda _state, _event, _changes: None,  # nor does this
     Transferred: visits.transferred,
     DialEnded: visits.dial_ended,
     DirectoryChanged: _directory_changed,

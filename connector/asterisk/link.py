@@ -14,6 +14,8 @@ from typing import Protocol
 import structlog
 
 from connector.acd.apply import apply, tick
+from connector.acd.directory import device_of_channel
+from connector.acd.lines import registers
 from connector.acd.model import PbxState
 from connector.asterisk.ami import Ami
 from connector.asterisk.ami_model import (
@@ -171,6 +173,28 @@ class PbxLink:
             return ""
         talking = (visit.uniqueid for visit in reversed(call.visits) if visit.talking and visit.uniqueid in call.legs)
         return next(talking, next(iter(call.legs), ""))
+
+    def legs_of(self, linkedid: str) -> list[str]:
+        """Uniqueids of the channels of a call, in order of appearance, without those of listeners."""
+        call, legs = self.state.calls.get(linkedid), self.state.legs
+        found = [] if call is None else [each for each in call.legs if each in legs]
+        return [each for each in found if not legs[each].leg.channel.startswith(("Snoop/", "UnicastRTP/"))]
+
+    def agent_of(self, uniqueid: str) -> str:
+        """Id of the agent whose device a channel is; empty if nobody's."""
+        track = self.state.legs.get(uniqueid)
+        return "" if track is None else track.agent
+
+    def is_house(self, uniqueid: str) -> bool:
+        """Whether a channel is one of a phone of the house: an agent's, or one that is registered here."""
+        track = self.state.legs.get(uniqueid)
+        return track is not None and (bool(track.agent) or registers(self.state, device_of_channel(track.leg.channel)))
+
+    def queue_of(self, uniqueid: str) -> str:
+        """The queue that the call of a channel is in or is answered from; empty if it is of none."""
+        call = self.state.calls.get(self.linkedid_of(uniqueid) or "")
+        visits = () if call is None else reversed(call.visits)
+        return next((each.queue for each in visits if each.talking or each.uniqueid in self.state.where), "")
 
     def number_of(self, uniqueid: str) -> str:
         """Of the caller on a channel that is up; empty if it is not known."""

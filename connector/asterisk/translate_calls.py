@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from connector.asterisk.headers import Message, count, leg, location, required, text, trunk_name
+from connector.asterisk.headers import Fault, Message, Refuse, count, leg, location, required, text, trunk_name
 from connector.events import (
     AnyEvent,
     ContactChanged,
@@ -15,6 +15,7 @@ from connector.events import (
     LegHeld,
     LegMoved,
     LegStarted,
+    ListenAsked,
     PbxChanged,
     PbxPhase,
     PeerChanged,
@@ -165,10 +166,22 @@ def _pbx(phase: PbxPhase) -> Builder:
     return build
 
 
+def _listen_asked(m: Message, pbx: str, at: float) -> AnyEvent | None:
+    if m.get("UserEvent") != "ConnectorListen":
+        return None
+    operation = required(m, "Operation").lower()
+    if operation not in ("start", "stop"):
+        raise Refuse(Fault.UNKNOWN_VALUE, "Operation")
+    return ListenAsked(
+        pbx=pbx, at=at, uniqueid=required(m, "Uniqueid"), profile=required(m, "Profile"), start=operation == "start"
+    )
+
+
 BUILDERS: dict[str, Builder] = {
     "Newchannel": _leg_started,
     "Newstate": _leg_changed,
     "BridgeEnter": _leg_changed,
+    "UserEvent": _listen_asked,
     "HangupRequest": _hangup_requested,
     "SoftHangupRequest": _hangup_requested,
     "Hangup": _leg_ended,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from connector.media.control import EndCause, StreamStats
-from connector.records import StreamBegan
+from connector.records import CallHandedOver, StreamBegan
 from connector.streams.handover import Handover, Place
 
 
@@ -67,6 +67,22 @@ class Ending:
     handover: Handover
     stats: StreamStats | None = None
     setup_s: float | None = None
+
+
+def handed_over(call: BotCall, ending: Ending, at: float) -> CallHandedOver:
+    """What is told of a call that its bot handed over."""
+    return CallHandedOver(
+        pbx=call.pbx,
+        at=at,
+        uniqueid=call.channel_id,
+        profile=call.profile,
+        target=str(ending.handover.target),
+        reason=ending.handover.reason,
+        summary=ending.handover.summary,
+        headers=dict(ending.handover.headers),
+        number=call.caller.get("from", ""),
+        name=call.caller.get("fromName", ""),
+    )
 
 
 def added(one: StreamStats, other: StreamStats) -> StreamStats:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from connector.asterisk.ari import Ari, AriError
 from connector.asterisk.ari_models import Channel
-from connector.config_profiles import ProfileSettings
+from connector.config_profiles import Mode, ProfileSettings
 from connector.streams.match import CallFacts, wanted_headers
 from connector.streams.parameters import split_arguments
 
@@ -38,7 +38,9 @@ async def call_facts(
     """
     name = args[0] if args else ""
     given = split_arguments(args[1:])
-    matches = [profile.match for key, profile in profiles.items() if not name or key == name]
+    matches = [
+        profile.match for key, profile in profiles.items() if not name or key == name or profile.mode is Mode.MONITOR
+    ]
     did, campaign, headers = await asyncio.gather(
         _variable(ari, channel.id, DIALLED_NUMBER, wanted=any(match.dids for match in matches)),
         _variable(ari, channel.id, CAMPAIGN, wanted=any(match.campaigns for match in matches)),
@@ -55,6 +57,12 @@ async def call_facts(
         direction=given.get("direction", direction),
         headers=headers,
     )
+
+
+async def campaign_of(ari: Ari, channel_ids: Iterable[str]) -> str:
+    """The tag that one of a call's channels bears; empty if none does."""
+    tags = await asyncio.gather(*(_variable(ari, each, CAMPAIGN, wanted=True) for each in channel_ids))
+    return next(filter(None, tags), "")
 
 
 async def sip_headers(ari: Ari, channel_id: str, names: Iterable[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -26,18 +27,21 @@ from connector.media.recorder import RecordTo
 from connector.records import CallHandedOver, StreamBegan, StreamRecord
 from connector.streams.admission import Admission, Refusal
 from connector.streams.book import ProfileBook
-from connector.streams.botcall import BotCall, Ending
+from connector.streams.botcall import BotCall, handed_over
 from connector.streams.dialling import Dialler
 from connector.streams.facts import call_facts
 from connector.streams.handover import Place
 from connector.streams.leaving import hand_back
+from connector.streams.listeners import Calls, Listeners
 from connector.streams.match import CallFacts, find_profile
+from connector.streams.monitor import Monitors
+from connector.streams.ondemand import LISTEN, UNLISTEN, OnDemand
 from connector.streams.parameters import split_arguments
 from connector.streams.recordedcalls import RecordedCalls
 from connector.streams.recordings import Recordings
 from connector.streams.sweep import Leftovers, find_leftovers
 from connector.streams.tapcall import TapCall
-from connector.streams.taps import CallView, Taps
+from connector.streams.taps import Taps
 from connector.streams.voicebot import VoicebotCall
 from connector.streams.watch import QualityWatch, Watched, quality_record
 from connector.telemetry.metrics import StreamCounters
@@ -50,12 +54,8 @@ SWEEP_GRACE_S = 1.0
 """Between the two looks of a sweep: a call that is just being set up has its place by then."""
 
 
-class PbxView(CallView, Protocol):
+class PbxView(Calls, Protocol):
     """What the manager needs to know of the PBX beyond ARI."""
-
-    def direction(self, uniqueid: str) -> str:
-        """Of the call that a channel is part of: inbound, outbound, internal or unknown."""
-        ...
 
     def left_queue(self, uniqueid: str) -> tuple[str, int]:
         """The queue that a channel left last without having been answered, and its position there; or nothing."""
@@ -121,6 +121,10 @@ class StreamManager:
             recordings=recordings,
         )
         """For listening to calls that are not the connector's."""
+        self.listeners = Listeners(pbx=pbx, book=book, taps=self.taps, calls=view)
+        """Servers that listen to calls."""
+        self.on_demand = OnDemand(pbx, self.listeners)
+        self._monitors = Monitors(book, self.listeners)
         self.recorded = RecordedCalls(pbx, lambda: self._by_media.values(), self.taps, recordings, view)
         """Recordings of calls, by whoever wants one."""
         self._by_caller: dict[str, VoicebotCall] = {}
@@ -233,6 +237,9 @@ class StreamManager:
         profiles = self._book.profiles
         left = self._arriving[channel.id]
         try:
+            if args and args[0] in (LISTEN, UNLISTEN):
+                await hand_back(self._ari, channel.id, self.on_demand.asked_by_dialplan(channel.id, args))
+                return
             facts = await call_facts(
                 self._ari,
                 channel,
@@ -284,11 +291,15 @@ class StreamManager:
             record=self._recording(bot_call) if profiles[name].record else None,
             new_id=self._new_id,
             monotonic=self._monotonic,
-            began=lambda: self._publish(bot_call.began(self._clock())),
+            began=partial(self._began, bot_call, facts),
         )
         self._by_caller[channel.id] = call
         self._by_media[call.media_channel_id] = call
         self._start(self._run_call(call))
+
+    def _began(self, call: BotCall, facts: CallFacts) -> None:
+        self._publish(call.began(self._clock()))
+        self._monitors.begin(call, facts)
 
     def _place_of(self, channel: Channel) -> Place:
         queue, position = self._view.left_queue(channel.id)
@@ -335,6 +346,7 @@ class StreamManager:
             try:
                 ending = await call.run()
             finally:
+                self._monitors.end(bot_call)
                 self._admission.release(self.pbx)
                 del self._by_media[call.media_channel_id]
                 if self._by_caller.get(bot_call.channel_id) is call:
@@ -344,7 +356,8 @@ class StreamManager:
             log.info("stream_ended", profile=bot_call.profile, cause=ending.cause.value, detail=ending.detail)
             kind = (self.pbx, bot_call.profile, call.profile.dialect.name, call.profile.mode.value)
             self._counters.ended(*kind, ending.cause, ending.setup_s)
-            self._tell_handover(bot_call, ending)
+            if ending.cause is EndCause.HANDED_OVER:  # who takes the call may want to know what the bot has found out
+                self._publish(handed_over(bot_call, ending, self._clock()))
             self._publish(
                 StreamRecord(
                     pbx=self.pbx,
@@ -362,24 +375,6 @@ class StreamManager:
                     setup_s=ending.setup_s,
                     stats={} if ending.stats is None else msgspec.to_builtins(ending.stats),
                     quality=quality_record(call.quality, found, phone),
-                )
-            )
-
-    def _tell_handover(self, call: BotCall, ending: Ending) -> None:
-        """Who takes the call may want to know what the bot has found out."""
-        if ending.cause is EndCause.HANDED_OVER:
-            self._publish(
-                CallHandedOver(
-                    pbx=self.pbx,
-                    at=self._clock(),
-                    uniqueid=call.channel_id,
-                    profile=call.profile,
-                    target=str(ending.handover.target),
-                    reason=ending.handover.reason,
-                    summary=ending.handover.summary,
-                    headers=dict(ending.handover.headers),
-                    number=call.caller.get("from", ""),
-                    name=call.caller.get("fromName", ""),
                 )
             )
 

@@ -23,6 +23,7 @@ class CallFacts:
         queue: The queue it is about.
         did: Number that the caller dialled.
         campaign: Tag of an outbound call.
+        bot: Profile of the bot that has it.
         trunk: Endpoint of its channel, as `PJSIP/carrier`.
         direction: inbound, outbound, internal or unknown.
         headers: Headers of the caller's INVITE that some profile asks for, names in lower case.
@@ -34,6 +35,7 @@ class CallFacts:
     queue: str = ""
     did: str = ""
     campaign: str = ""
+    bot: str = ""
     trunk: str = ""
     direction: str = "unknown"
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +71,7 @@ def fits(name: str, profile: ProfileSettings, facts: CallFacts) -> bool:
         and (not match.queues or facts.queue in match.queues)
         and (not match.dids or any(_same(pattern, facts.did) for pattern in match.dids))
         and (not match.campaigns or facts.campaign in match.campaigns)
+        and (not match.bots or facts.bot in match.bots)
         and (not match.trunks or facts.trunk in match.trunks)
         and (not match.directions or facts.direction in match.directions)
         and all(_same(pattern, facts.headers.get(key.lower(), "")) for key, pattern in match.headers.items())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -117,6 +117,13 @@ class Taps:
             await self._stopping.wait()
             for tap in self._active.values():
                 tap.stop(EndCause.SHUTDOWN)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Owns what has to be found out before a tap is ordered."""
+        if self._tasks is None or self._stopping.is_set():
+            work.close()
+        else:
+            self._tasks.create_task(work)
 
     def stop(self) -> None:
         """Takes no more orders and ends what runs."""

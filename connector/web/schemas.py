@@ -13,6 +13,7 @@ from connector.dialects import raw_messages
 from connector.web.happenings import AnyHappening
 from connector.web.push.messages import FromViewer, ToViewer
 from connector.web.rest.api import Api
+from connector.web.rest.listeners import ListenersApi
 from connector.web.rest.phones import PhonesApi
 from connector.web.rest.recordings import RecordingsApi
 from connector.web.rest.state import State
@@ -38,6 +39,7 @@ def published() -> dict[str, dict[str, Any]]:
         accounts=nobody,
         phones=PhonesApi(nobody, {}, {}),
         acts={},
+        listeners=ListenersApi({}, nobody),
         recordings=RecordingsApi({}, nobody, nobody, nobody, lambda: 0.0),
         clock=lambda: 0.0,
     )

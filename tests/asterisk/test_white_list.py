@@ -13,7 +13,11 @@ from connector.lab.conf import sample_conf_dir
 FILTERS = re.findall(
     r"^eventfilter = (.+)$", (sample_conf_dir() / "connector-manager.conf").read_text("utf-8"), re.MULTILINE
 )
-MORE = {"Newexten": "Application: Queue\r\n", "VarSet": "Variable: QUEUESTATUS\r\n"}
+MORE = {
+    "Newexten": "Application: Queue\r\n",
+    "VarSet": "Variable: QUEUESTATUS\r\n",
+    "UserEvent": "UserEvent: ConnectorListen\r\n",
+}
 """What an event must say to be let out, where the name is not all."""
 ANSWERS = {"QueueMember", "ContactStatusDetail"}
 """Answers to actions; the filter is for none of them."""

@@ -22,6 +22,7 @@ from connector.web.rest.directory import DirectoryApi
 from connector.web.rest.endpoint import PREFIX, add_to
 from connector.web.rest.figures import FiguresApi
 from connector.web.rest.history import HistoryApi
+from connector.web.rest.listeners import ListenersApi
 from connector.web.rest.live import LiveApi
 from connector.web.rest.openapi import document
 from connector.web.rest.orders import Bot, OrdersApi
@@ -55,6 +56,7 @@ class Api:
         phones: What browser phones log in with.
         acts: What can be done, by PBX.
         recordings: Of calls.
+        listeners: Servers that listen to calls.
         sso: Title of the single sign-on; empty for none.
     """
 
@@ -77,6 +79,7 @@ class Api:
         phones: PhonesApi,
         acts: Mapping[str, Acts],
         recordings: RecordingsApi,
+        listeners: ListenersApi,
         sso: str = "",
     ) -> None:
         self._audit = audit
@@ -90,6 +93,7 @@ class Api:
             *recordings.endpoints(),
             *running.endpoints(),
             *OrdersApi(running.seen, bot).endpoints(),
+            *listeners.endpoints(),
             *FiguresApi(figures, live, clock).endpoints(),
             *HistoryApi(history, live, clock).endpoints(),
             *AuditApi(history, clock).endpoints(),

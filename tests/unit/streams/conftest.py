@@ -291,6 +291,21 @@ class View:
     def caller_of(self, linkedid: str) -> str:
         return linkedid
 
+    def legs_of(self, linkedid: str) -> list[str]:
+        return [linkedid]
+
+    def agent_of(self, uniqueid: str) -> str:
+        return ""
+
+    def is_house(self, uniqueid: str) -> bool:
+        return False
+
+    def number_of(self, uniqueid: str) -> str:
+        return ""
+
+    def queue_of(self, uniqueid: str) -> str:
+        return ""
+
     def direction(self, uniqueid: str) -> str:
         return "inbound"
 

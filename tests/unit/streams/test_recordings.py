@@ -33,7 +33,9 @@ def folder(tmp_path: Path, clock: Clock | None = None, **settings: Any) -> Recor
 
 
 def begin(recordings: Recordings, stream_id: str = "connector-node1-stream-0123456789ab") -> RecordTo:
-    return recordings.begin(pbx="main", channel_id="1700.1", stream_id=stream_id, profile="talk")
+    to = recordings.begin(pbx="main", channel_id="1700.1", stream_id=stream_id, profile="talk")
+    os.utime(to.path + ".json", (NOW, NOW))  # of the tests' own day
+    return to
 
 
 def note(to: RecordTo) -> Note:
@@ -101,8 +103,6 @@ async def test_a_stream_recorded_twice_has_two_files_and_one_without_sound_none(
     first = begin(recordings)
     second = begin(recordings)
     assert first.path != second.path
-    for each in (first, second):
-        os.utime(each.path + ".json", (NOW, NOW))  # written now, so that the sweep leaves them alone
     running = asyncio.create_task(recordings.run())
     recordings.on_recorded(closed(second))
     silent = msgspec.structs.replace(closed(first), duration_ms=0)

@@ -42,6 +42,7 @@ from connector.store.keep import keep
 from connector.store.profiles import KeptProfiles
 from connector.store.queries import History
 from connector.streams.book import ProfileBook
+from connector.streams.listeners import NotListening
 from connector.streams.recordedcalls import AlreadyRecorded, LiveRecording, NoSuchCall
 from connector.streams.recordings import Recordings
 from connector.streams.seen import LiveStream
@@ -56,6 +57,7 @@ from connector.web.push.socket import LiveSocket
 from connector.web.recordings import RecordingFiles
 from connector.web.rest.actions import ActionsApi
 from connector.web.rest.api import Api
+from connector.web.rest.listeners import ListenersApi
 from connector.web.rest.orders import Bot
 from connector.web.rest.people import Person
 from connector.web.rest.phones import PhonesApi
@@ -128,6 +130,16 @@ class Recorded:
             raise NoSuchCall
         live, self.live = self.live, None
         return live
+
+
+class Unheard:
+    """Nobody listens, and nobody can."""
+
+    def all(self) -> list[Any]:
+        return []
+
+    def start(self, uniqueid: str, profile: str, parameters: Mapping[str, str]) -> Any:
+        raise NotListening("unknown-profile", f"There is no profile {profile!r} that is enabled.")
 
 
 class Site:
@@ -210,6 +222,7 @@ class Site:
             phones=PhonesApi(people, {"main": self.read_credentials}, {"main": "wss://pbx.example/ws"}),
             acts=self.acts,
             recordings=recordings,
+            listeners=ListenersApi({"main": cast(Any, SimpleNamespace(listeners=Unheard()))}, pbxs),
             sso=http.oidc.title if http.oidc.issuer else "",
         )
         self.web = Web(
