@@ -218,13 +218,14 @@ class ConnectorProcess:
         }
 
     async def metric(self, name: str, **labels: str) -> float:
-        """Value of one sample, 0 where it does not exist yet."""
-        return (await self.metrics()).get((name, frozenset(labels.items())), 0.0)
+        """Sum of the samples that have these labels, whatever others they have; 0 where there is none yet."""
+        wanted = labels.items()
+        return sum(value for (each, has), value in (await self.metrics()).items() if each == name and wanted <= has)
 
     async def until_metric(
         self, name: str, condition: Callable[[float], bool], *, timeout_s: float = 10.0, **labels: str
     ) -> float:
-        """Asks until one sample is as wanted; returns it.
+        """Asks until a metric is as wanted, as `metric` gives it; returns it.
 
         Raises:
             TimeoutError: With its last value.
