@@ -129,8 +129,13 @@ class PlayoutSettings(Section):
     """What becomes of the bot's audio before the caller hears it."""
 
     when_full: Literal["drop_newest", "drop_oldest"] = "drop_newest"
-    """What gives way when more than `media.playout_max_ms` waits. `drop_newest`: what was accepted is played as sent,
-    as with Twilio. `drop_oldest`: the caller hears the latest."""
+    """What gives way when more waits than may. `drop_newest`: what was accepted is played as sent, as with Twilio.
+    `drop_oldest`: the caller hears the latest."""
+    max_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None
+    """How much of the bot's audio may wait; not set: as `media.playout_max_ms` says."""
+    idle: Literal["silence", "nothing"] = "silence"
+    """What Asterisk gets while the bot says nothing: packets of silence, or, over RTP, no packets. Some phones and
+    trunks give a call up that brings them none."""
     gain_db: Annotated[float, Field(ge=-40, le=20)] = 0
     """How much louder the bot is made."""
     fade_ms: Annotated[int, Field(ge=0, le=200)] = 0

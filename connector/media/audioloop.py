@@ -22,6 +22,7 @@ from connector.media.counters import Counters
 from connector.media.fastpath import FastPath
 from connector.media.fastrows import PYTHONS, FastRows
 from connector.media.frames import FRAME_BYTES
+from connector.media.idle import Idle
 from connector.media.lanes import Lanes
 from connector.media.mmsg import Batch, pack_address
 from connector.media.pacing import PacingClock
@@ -84,6 +85,7 @@ class AudioLoop:
         self._said = Lanes(FIRST_CAPACITY)
         self._of = Columns(FIRST_CAPACITY)
         self._sender = Sender(rtp, self._of, BATCH)
+        self._idle = Idle(self._of)
         self._in_phase = [0] * PHASES
         self._carried: dict[int, tuple[Carrier, Numbering]] = {}  # by row, those that RTP does not carry
         self._native: FastRows | None = None
@@ -141,11 +143,12 @@ class AudioLoop:
         row = self._open_row(stream)
         self._sources.open(key, row)
         self._sender.open(row, stream.rtp.state, stream.wire.said_type, address)
+        self._idle.open(row, sends_silence=stream.sends_silence)
         if self._native is not None:
             self._native.open(row)
             if stream.line >= 0:
                 self._of.hears[row] = self._native.lane(self._heard, row)
-                self._of.says[row] = self._native.lane(self._said, row)
+                self._of.says[row] = self._native.lane(self._said, row) if stream.sends_silence else PYTHONS
                 stream.lends = bool(self._of.says[row] != PYTHONS)
 
     def attach_carrier(self, stream: Stream, carrier: Carrier) -> None:
@@ -182,6 +185,7 @@ class AudioLoop:
         stream.lends = False
         self._of.hears[row] = self._of.says[row] = PYTHONS
         self._streams[row] = None
+        self._idle.close(row)
         if row in self._carried:
             carrier, _ = self._carried.pop(row)
             self._of.apart[row] = False
@@ -393,6 +397,15 @@ class AudioLoop:
         due = self._of.due[rows]
         skipped = (self._clock.step - due) // PHASES
         self._of.due[rows] = due + (skipped + 1) * PHASES
+        if (talking := self._idle.without(rows, frames, skipped))[0].size:
+            self._say(*talking)
+        # Twice as fast as real time where a stall of our own is to be made up for.
+        self._fill(self._fill(rows, now_s), now_s)
+        for stream, defect in defects:
+            self._defect(stream, defect)
+
+    def _say(self, rows: Rows, frames: list[bytes], skipped: Rows) -> None:
+        """A frame for each row; an empty one is silence."""
         self._of.sent[rows] += 1
         payloads = self._said.convert(rows, frames)
         apart = self._of.apart[rows]
@@ -406,10 +419,6 @@ class AudioLoop:
             failed = self._sender.send(rows, payloads, skipped)
         if failed:
             self._totals.add(counters.RTP_SEND_FAILED, failed)
-        # Twice as fast as real time where a stall of our own is to be made up for.
-        self._fill(self._fill(rows, now_s), now_s)
-        for stream, defect in defects:
-            self._defect(stream, defect)
 
     def _fill(self, rows: Rows, now_s: float) -> Rows:
         """A frame of silence where nothing came for a while; gives the rows that are behind by more."""

@@ -50,6 +50,7 @@ class Side:
 
     line = -1
     """It has none in the fast path, which writes for streams of one track."""
+    sends_silence = True
     carrier = None
     """Its audio comes by RTP."""
     lends = False

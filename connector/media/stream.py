@@ -119,6 +119,7 @@ class Stream:
         self.row: int | None = None
         self.lends = False  # to the fast path, which then paces what the bot says
         self.carrier: Carrier | None = None
+        self.sends_silence = request.send_silence
         self.packets_out = 0
         self.rtp = RtpSender(ssrc=secrets.randbits(32), sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
         self._timeline: Timeline | None = None

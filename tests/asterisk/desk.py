@@ -41,7 +41,10 @@ class Desk:
     caller: Phone
 
     async def begin(self, profile: str = "talk", **options: Any) -> tuple[Call, BotStream]:
-        """A call to the bot that keeps what it hears, answered."""
+        """A call to the bot that keeps what it hears, answered; the only one, whatever a test before has left."""
+        for left in self.caller.calls.values():
+            await left.hang_up()
+        await until_nothing_left(self.pbx)
         after = len(self.bot.streams)
         call = await self.caller.call(f"bot_{profile}", **options)
         stream = await self.bot.next_stream(after=after)
@@ -50,9 +53,24 @@ class Desk:
 
     def live(self) -> dict[str, Any]:
         """The quality of the one stream there is, as the API shows it."""
-        (stream,) = self.connector.state()["pbx"]["main"]["streams"]
-        quality: dict[str, Any] = stream["quality"]
+        quality: dict[str, Any] = self._stream()["quality"]
         return quality
+
+    async def until_counted(self, holds: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+        """Waits until its counters, a second old at most, are as wanted; returns them."""
+        stats: dict[str, int] = {}
+        try:
+            async with asyncio.timeout(10):
+                while not holds(stats := self._stream()["stats"]):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise TimeoutError(f"not so: {stats}") from None
+        return stats
+
+    def _stream(self) -> dict[str, Any]:
+        (stream,) = self.connector.state()["pbx"]["main"]["streams"]
+        found: dict[str, Any] = stream
+        return found
 
     async def until(self, holds: Callable[[dict[str, Any]], bool], *, timeout_s: float = 30.0) -> dict[str, Any]:
         """Waits until the quality is as wanted; returns it."""
