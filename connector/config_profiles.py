@@ -12,12 +12,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from connector.audio.wire import WireName
 from connector.config_targets import checked_target
-from connector.config_types import Section, checked_line, checked_url
+from connector.config_types import SecretHeaders, Section, checked_header_name, checked_line, checked_url
 from connector.dialects.registry import DEFAULT, AnyOptions
 
 Direction = Literal["inbound", "outbound", "internal", "unknown"]
-
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # token, RFC 9110 section 5.6.2
 
 
 class Mode(enum.StrEnum):
@@ -165,7 +163,7 @@ class ProfileSettings(Section):
     """Of several profiles that fit a call the one with the highest counts, then the first by name."""
     match: MatchSettings = MatchSettings()
     auth: AuthSettings = AuthSettings()
-    headers: dict[str, SecretStr] = Field(default={})
+    headers: SecretHeaders = Field(default={})
     """More HTTP headers of the upgrade request. Values as `env:NAME` and `file:NAME` as in `auth.secret`."""
     parameters: dict[str, str] = Field(default={})
     """Custom parameters that the bot gets with `start`."""
@@ -210,14 +208,6 @@ class ProfileSettings(Section):
     def _callback(cls, value: str) -> str:
         return checked_url(value, ("http", "https")) if value else value
 
-    @field_validator("headers")
-    @classmethod
-    def _header_lines(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, content in value.items():
-            checked_header_name(name)
-            checked_line(content.get_secret_value())
-        return value
-
     @field_validator("sip_headers")
     @classmethod
     def _sip_header_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -252,10 +242,3 @@ class OutgoingSettings(Section):
     """How long at first; twice as long each time, up to a minute."""
     secrets_directory: Path | None = None
     """Where `file:NAME` in a profile is looked for; not set: nowhere."""
-
-
-def checked_header_name(value: str) -> str:
-    """Passes the name of a header; raises ValueError for anything else."""
-    if not _HEADER_NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not the name of a header")
-    return value

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
-from connector.config_types import Section, checked_line, checked_url
+from connector.config_types import SecretHeaders, Section, checked_url
 
 
 class RecordingSettings(Section):
@@ -23,18 +23,10 @@ class RecordingSettings(Section):
     """After so many days a recording is deleted; 0 keeps it for ever."""
     upload_url: str = ""
     """http:// or https:// address of a folder that each file is put into (HTTP PUT) under its own name; empty: none."""
-    upload_headers: dict[str, SecretStr] = Field(default={})
+    upload_headers: SecretHeaders = Field(default={})
     """HTTP headers of the PUT, for example an Authorization."""
 
     @field_validator("upload_url")
     @classmethod
     def _url(cls, value: str) -> str:
         return checked_url(value, ("http", "https")).rstrip("/") if value else value
-
-    @field_validator("upload_headers")
-    @classmethod
-    def _lines(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, content in value.items():
-            checked_line(name)
-            checked_line(content.get_secret_value())
-        return value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
-from connector.config_types import Section, checked_line, checked_url
+from connector.config_types import SecretHeaders, Section, checked_url
 
 
 class TracingSettings(Section):
@@ -15,7 +15,7 @@ class TracingSettings(Section):
     url: str = ""
     """http:// or https:// address that takes OTLP over HTTP, for example http://127.0.0.1:4318/v1/traces; empty: no
     traces."""
-    headers: dict[str, SecretStr] = Field(default={})
+    headers: SecretHeaders = Field(default={})
     """HTTP headers of each request, for example an Authorization."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the calls that are traced, chosen by the call's id: all of a call or nothing."""
@@ -26,11 +26,3 @@ class TracingSettings(Section):
     @classmethod
     def _url(cls, value: str) -> str:
         return checked_url(value, ("http", "https")) if value else value
-
-    @field_validator("headers")
-    @classmethod
-    def _lines(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, content in value.items():
-            checked_line(name)
-            checked_line(content.get_secret_value())
-        return value

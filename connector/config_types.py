@@ -8,11 +8,12 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,30}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # token, RFC 9110 section 5.6.2
 
 
 class Section(BaseModel):
@@ -69,6 +70,24 @@ def checked_url(value: str, schemes: tuple[str, ...]) -> str:
     if parts.username or parts.password:
         raise ValueError("must not hold a user or password: addresses are shown in logs; use the keys made for them")
     return value
+
+
+def checked_header_name(value: str) -> str:
+    """Passes the name of an HTTP or SIP header (RFC 9110 5.1); raises ValueError for anything else."""
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a header")
+    return value
+
+
+def _checked_headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, content in value.items():
+        checked_header_name(name)
+        checked_line(content.get_secret_value())
+    return value
+
+
+SecretHeaders = Annotated[dict[str, SecretStr], AfterValidator(_checked_headers)]
+"""HTTP headers by name; their contents may be secrets."""
 
 
 def checked_zone(value: str) -> str:
