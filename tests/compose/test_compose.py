@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import subprocess
 import time
@@ -73,6 +74,7 @@ def ready() -> bool:
 def containers() -> Iterator[None]:
     """The demo, from a built image; secrets are made where there are none."""
     os.environ.setdefault("PYTHON_IMAGE", "python-base")
+    os.environ.setdefault("BUILD_IMAGE", "python-build")
     os.environ.setdefault("ASTERISK_IMAGE", "asterisk-22")
     for name in ("ami", "ari", "grafana", "postgres", "nats"):
         path = ROOT / "deploy" / "secrets" / name
@@ -124,8 +126,10 @@ def test_it_runs_without_rights(containers: None) -> None:
 
 
 def test_metrics_and_the_demos_own_callers(containers: None) -> None:
-    until("callers reach the bot", lambda: 'connector_streams_active{pbx="main",profile="echo"}' in answers("/metrics"))
+    active = re.compile(r'^connector_streams_active\{.*pbx="main",profile="echo"\} [1-9]', re.MULTILINE)
+    until("callers reach the bot", lambda: active.search(answers("/metrics")) is not None)
     assert 'connector_link_up{link="ami",pbx="main"} 1.0' in answers("/metrics")
+    assert 'connector_media_fast_path{worker="0"} 1.0' in answers("/metrics")
 
 
 @pytest.mark.parametrize("service", ["connector", "asterisk", "echo-bot"])
