@@ -51,14 +51,16 @@ window.power = (samples, hz, rate) => {
 };
 window.arrival = (hz, other) => new Promise((found) => {
   const samples = new Float32Array(window.quick.fftSize);
-  const rate = window.quick.context.sampleRate;
+  const { sampleRate: rate, baseLatency, outputLatency } = window.quick.context;
+  let first = 0, seen = 0; // the edge of a gap has every tone in it, for a moment
   const timer = setInterval(() => {
     window.quick.getFloatTimeDomainData(samples);
     const [wanted, rest] = [window.power(samples, hz, rate), window.power(samples, other, rate)];
-    if (wanted > 1 && wanted > 3 * rest) {
+    if (!(wanted > 1 && wanted > 3 * rest)) return void (seen = 0);
+    if (seen++ === 0) first = (performance.timeOrigin + performance.now()) / 1000;
+    if (seen === 10) {
       clearInterval(timer);
-      const { baseLatency, outputLatency } = window.quick.context;
-      found({ at: (performance.timeOrigin + performance.now()) / 1000, baseLatency, outputLatency });
+      found({ at: first, baseLatency, outputLatency });
     }
   }, 2);
 });

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from connector.audio.tone import sine
 from connector.lab.proof import until_heard
-from connector.lab.rtp import RATE_HZ, RtpSession
+from connector.lab.rtp import RATE_HZ, RtpSession, silence
 from tests.browser.conftest import ARTEFACTS
 from tests.browser.sound import LISTEN_IN, MICROPHONE_HZ, until_tones
 from tests.browser.studio import AGENT_HZ, BOT_HZ, CALLER_HZ, Studio, open_agent
@@ -98,9 +98,11 @@ async def test_a_bots_call_is_heard_in_the_page(studio: Studio, page: Page) -> N
 
 async def test_from_the_callers_phone_to_the_ear(studio: Studio, page: Page) -> None:
     """Measured, and left beside the screenshots; how long it takes is the machine's, so that is not judged here."""
-    call, _ = await studio.talking()
+    call, at_agent = await studio.talking()
     await begin(studio, page, "Listen here")
     await until_tones(page, CALLER_HZ, AGENT_HZ)
+    at_agent.rtp.source = silence
+    await until_tones(page, CALLER_HZ)
     took_ms, delays = [], {}
     for turn in range(10):
         hz, before = (CHANGED_HZ, CALLER_HZ) if turn % 2 == 0 else (CALLER_HZ, CHANGED_HZ)

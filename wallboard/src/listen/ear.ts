@@ -33,6 +33,8 @@ export interface Ear {
 /** What is listened to; null for nothing. */
 export const ear = signal<Ear | null>(null);
 
+const LEFT_MS = 4000;
+
 let stop: (() => void) | null = null;
 let mute: ((muted: boolean) => void) | null = null;
 
@@ -54,6 +56,10 @@ export async function begin(target: Target): Promise<void> {
     if (stop === finishNow) {
       stop = mute = null;
       change({ phase: "ended", why, levels: [], heldMs: 0, own: null });
+      if (why === "ears.left") {
+        const left = ear.value; // they know; it is told to who cannot see it, and goes
+        window.setTimeout(() => ear.value === left && (ear.value = null), LEFT_MS);
+      }
     }
   };
   const finishNow = (): void => finish("ears.left");

@@ -54,20 +54,16 @@ export function Player({ recording }: { recording: Recording }) {
   );
 }
 
-/** One side: a line up and down for each part of the time. */
+/** One side: as high as it is loud, by the square root, or speech would be a thin line. */
 function Lane({ name, peaks: heights }: { name: string; peaks: number[] }) {
   const step = WIDTH / Math.max(1, heights.length);
-  const path = heights
-    .map((height, n) => {
-      const y = Math.max(0.5, (height / 255) * (LANE / 2 - 1));
-      return `M${(n + 0.5) * step} ${LANE / 2 - y}v${2 * y}`;
-    })
-    .join("");
+  const tops = heights.map((height) => Math.max(0.5, Math.sqrt(height / 255) * (LANE / 2 - 1)));
+  const line = (sign: number): string[] => tops.map((top, n) => `${((n + 0.5) * step).toFixed(1)} ${(LANE / 2 + sign * top).toFixed(1)}`);
   return (
     <figure>
       <figcaption>{name}</figcaption>
       <svg viewBox={`0 0 ${WIDTH} ${LANE}`} preserveAspectRatio="none" aria-hidden="true">
-        <path d={path} stroke-width={Math.max(0.6, step * 0.7)} />
+        <path d={`M${[...line(-1), ...line(1).reverse()].join("L")}z`} />
       </svg>
     </figure>
   );

@@ -1,14 +1,14 @@
 // The recordings of a day, or of one call; each can be played where one may.
 
 import { useState } from "preact/hooks";
-import { ask } from "../api";
+import { all, ask } from "../api";
 import { now } from "../clock";
 import { caller, duration, timeOfDay } from "../format";
 import { code, t } from "../i18n";
 import { usePoll } from "../poll";
 import { recordings, type Recording } from "../recordings";
 import { refine, route } from "../route";
-import type { FinishedCall } from "../wire";
+import type { FinishedCall, LiveCall } from "../wire";
 import { FiguresAge } from "./figures_age";
 import { Scroll } from "./parts";
 import { Player } from "./player";
@@ -23,11 +23,12 @@ export function Recordings() {
   const since = new Date(`${day}T00:00`).getTime() / 1000;
   const span = { since: String(since), until: String(since + DAY_S) };
   const polled = usePoll(async () => {
-    const [rows, ended] = await Promise.all([
+    const [rows, ended, live] = await Promise.all([
       recordings({ ...span, limit: "200" }),
       ask<{ calls: FinishedCall[] }>("GET", `/history/calls?${new URLSearchParams({ since: span.since, limit: "500" })}`),
+      all<LiveCall>("/calls", "calls"),
     ]);
-    return { rows, calls: new Map(ended.calls.map((call) => [`${call.pbx}/${call.linkedid}`, call])) };
+    return { rows, calls: new Map([...ended.calls, ...live].map((call) => [`${call.pbx}/${call.linkedid}`, call])) };
   }, PERIOD_MS, day);
   const found = polled.value.value;
   return (
@@ -48,7 +49,7 @@ export function Recordings() {
   );
 }
 
-function Table({ rows, calls }: { rows: Recording[]; calls: Map<string, FinishedCall> }) {
+function Table({ rows, calls }: { rows: Recording[]; calls: Map<string, FinishedCall | LiveCall> }) {
   const [open, setOpen] = useState("");
   return (
     <Scroll label={t("recordings")}>
@@ -70,7 +71,7 @@ function Table({ rows, calls }: { rows: Recording[]; calls: Map<string, Finished
             return [
               <tr key={key}>
                 <th scope="row">{name}</th>
-                <td>{call?.visits.map((visit) => visit.queue).join(", ")}</td>
+                <td>{call && queuesOf(call)}</td>
                 <td>{timeOfDay(row.started_at)}</td>
                 <td>{row.duration_ms === null ? "–" : duration(row.duration_ms / 1000)}</td>
                 <td>{row.profile || code("ears", row.right)}</td>
@@ -100,6 +101,10 @@ function Table({ rows, calls }: { rows: Recording[]; calls: Map<string, Finished
       </table>
     </Scroll>
   );
+}
+
+function queuesOf(call: FinishedCall | LiveCall): string {
+  return "visits" in call ? call.visits.map((visit) => visit.queue).join(", ") : call.queue;
 }
 
 /** What there is of one call, below its timeline. */
