@@ -148,6 +148,14 @@ class BotStream:
         """Ends the stream."""
         await self._connection.close(code)
 
+    def cut(self) -> None:
+        """Breaks the connection without a word, as a bot that crashes."""
+        self._connection.transport.abort()
+
+    def freeze(self) -> None:
+        """Reads nothing more and answers no ping, as a process that is stopped; the connection stays up."""
+        self._connection.transport.pause_reading()
+
     async def _read(self) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for text in self._connection:

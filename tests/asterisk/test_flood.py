@@ -1,4 +1,4 @@
-"""A port that is flooded with garbage, and a bot that freezes: the other calls keep all of their audio."""
+"""A port that is flooded with garbage, a bot cut off, a bot that freezes: the other calls keep all of their audio."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import functools
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest_asyncio
 
 from connector.lab.asterisk import LabAsterisk
+from connector.lab.call import Call
 from connector.lab.phone import Phone
 from connector.lab.process import ConnectorProcess
-from connector.lab.proof import until_nothing_left
-from connector.lab.recording_bot import RecordingBot
+from connector.lab.proof import MARK_HZ, until_heard, until_nothing_left
+from connector.lab.recording_bot import BotStream, RecordingBot
 from connector.lab.useragent import HOST
 from tests.asterisk.test_workers import has_heard, heard_without_a_gap, loud_frames, talk
 
@@ -41,19 +43,52 @@ async def flood(port: int) -> None:
             await asyncio.sleep(PAUSE_S)
 
 
+@dataclass
+class Whole:
+    """A call that is to lose nothing, in either direction, from now on."""
+
+    call: Call
+    stream: BotStream
+
+    def __post_init__(self) -> None:
+        self._spoken = self.call.rtp.packets_out
+        self._loud = loud_frames(self.stream)
+        self._received = len(self.call.rtp.received)
+
+    async def until_proved(self) -> None:
+        """All that the caller has said since has been heard by the bot; and the caller heard the bot without a gap."""
+        wanted = self._loud + self.call.rtp.packets_out - self._spoken
+        await self.stream.wait_until(functools.partial(has_heard, wanted=wanted))
+        assert heard_without_a_gap(self.call, self._received)
+
+
 async def test_a_flood_of_garbage_costs_no_call_a_frame(
     asterisk: LabAsterisk, connector: ConnectorProcess, caller: Phone, bot: RecordingBot
 ) -> None:
-    calls = [await talk(caller, bot) for _ in range(2)]
-    begun = [(call.rtp.packets_out, loud_frames(stream), len(call.rtp.received)) for call, stream in calls]
+    calls = [Whole(*await talk(caller, bot)) for _ in range(2)]
     await flood(connector.settings["media"]["bind_port"])
     await connector.until_metric(
         "connector_media_rtp_rejected_total", lambda n: n >= 0.99 * DATAGRAMS, cause="unknown_source"
     )
-    for (call, stream), (spoken, loud, received) in zip(calls, begun, strict=True):
-        wanted = loud + call.rtp.packets_out - spoken
-        await stream.wait_until(functools.partial(has_heard, wanted=wanted))
-        assert heard_without_a_gap(call, received)
-    for call, _ in calls:
-        await call.hang_up()
+    for each in calls:
+        await each.until_proved()
+        await each.call.hang_up()
+    await until_nothing_left(asterisk)
+
+
+async def test_a_bot_that_is_cut_off_and_one_that_freezes_cost_their_own_calls_alone(
+    asterisk: LabAsterisk, connector: ConnectorProcess, caller: Phone, bot: RecordingBot
+) -> None:
+    (call, stream), (cut, cut_off), (held, frozen) = [await talk(caller, bot) for _ in range(3)]
+    whole = Whole(call, stream)
+    cut_off.cut()
+    frozen.freeze()
+    # Their callers go on in the dialplan: at once, and when a ping has had no answer for 10 s.
+    for each in (cut, held):
+        await until_heard(each, MARK_HZ, timeout_s=25)
+    lost = {name: value for name, value in (await connector.metrics()).items() if ("cause", "bot_lost") in name[1]}
+    assert sum(lost.values()) == 2, lost
+    await whole.until_proved()
+    for each in (call, cut, held):
+        await each.hang_up()
     await until_nothing_left(asterisk)
