@@ -15,6 +15,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "freepbx.md",
         "containers.md",
         "check.md",
+        "sizing.md",
         "security.md",
         "access.md",
         "configuration.md",

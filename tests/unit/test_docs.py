@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from connector import config
+from connector.check import Cause
+from connector.media.diagnosis import Fault
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -86,3 +88,12 @@ def test_every_page_has_its_place_in_the_site() -> None:
     assert sorted(placed) == sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
     named = [page for names in nav["SECTIONS"].values() for page in names]
     assert [page for page in named if page not in placed] == []
+
+
+def test_what_goes_wrong_has_a_word_in_the_pages_for_it() -> None:
+    troubleshooting, check = (_text(ROOT / "docs" / f"{name}.md") for name in ("troubleshooting", "check"))
+    assert [fault for fault in Fault if f"`{fault}`" not in troubleshooting] == []
+    assert [cause for cause in Cause if f"`{cause}`" not in check] == []
+    metrics = _text(ROOT / "docs/metrics.md")
+    named = set(re.findall(r"`(connector_\w+)", troubleshooting))
+    assert [name for name in named if f"`{name}" not in metrics] == []
