@@ -369,12 +369,14 @@ def strength(call: Call, hz: float) -> float:
 async def test_a_conversation_is_heard_in_the_browser_and_only_in_scope(floor: Floor) -> None:
     caller, _ = await floor.talking()
     query = "?pbx=main&agent=PJSIP%2Fagent1"
+    linkedid = next(iter(floor.state.calls))
     for who, expected in (("sales", 404), ("vera", 403)):
         headers = {"Authorization": f"Bearer {floor.tokens[who]}"}
         async with aiohttp.ClientSession(headers=headers) as session:
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                await session.ws_connect(f"{floor.url}/api/v1/listen{query}")
-            assert refused.value.status == expected
+            for asked in (query, f"{query}&mode=whisper", f"{query}&mode=barge", f"?pbx=main&call={linkedid}"):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                    await session.ws_connect(f"{floor.url}/api/v1/listen{asked}")
+                assert refused.value.status == expected, (who, asked)
     headers = {"Authorization": f"Bearer {floor.tokens['anna']}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,

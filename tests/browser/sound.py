@@ -26,7 +26,7 @@ AudioNode.prototype.connect = function (to, ...rest) {
   return connect.call(this, to, ...rest);
 };
 window.tones = () => {
-  if (!window.heard) return [];
+  if (!window.heard || window.heard.context.state === 'closed') return [];
   const { fftSize, frequencyBinCount, context } = window.heard;
   const bins = new Float32Array(frequencyBinCount);
   window.heard.getFloatFrequencyData(bins);

@@ -96,6 +96,31 @@ async def test_a_bots_call_is_heard_in_the_page(studio: Studio, page: Page) -> N
     await expect(page.get_by_role("region", name="In a conversation")).to_contain_text("The conversation has ended.")
 
 
+async def test_without_a_microphone_nothing_is_begun(studio: Studio, page: Page) -> None:
+    call, _ = await studio.talking()
+    await page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'));"
+    )
+    await begin(studio, page, "Whisper here")
+    panel = page.get_by_role("region", name="In a conversation")
+    await expect(panel).to_contain_text("The browser gives no microphone: allow it for this page.")
+    assert len((await studio.pbx.cli("core show channels concise")).splitlines()) == 2
+    await call.hang_up()
+
+
+async def test_who_logs_out_hears_no_more(studio: Studio, page: Page) -> None:
+    call, _ = await studio.talking()
+    await begin(studio, page, "Listen here")
+    await until_tones(page, CALLER_HZ, AGENT_HZ)
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_label("Password")).to_be_visible()
+    await until_tones(page)
+    await studio.pbx.until("core show channels concise", lambda text: len(text.splitlines()) == 2)
+    await studio.log_in(page, "anna")
+    await expect(page.get_by_role("region", name="In a conversation")).to_have_count(0)
+    await call.hang_up()
+
+
 async def test_from_the_callers_phone_to_the_ear(studio: Studio, page: Page) -> None:
     """Measured, and left beside the screenshots; how long it takes is the machine's, so that is not judged here."""
     call, at_agent = await studio.talking()

@@ -5,6 +5,7 @@ import { render } from "preact";
 import { ask } from "./api";
 import { run } from "./clock";
 import { locale, speak } from "./i18n";
+import { dismiss } from "./listen/ear";
 import * as live from "./live";
 import { loadViews, theme, wear } from "./preferences";
 import { enter, session } from "./session";
@@ -27,6 +28,7 @@ effect(() => {
   const next = session.value?.name ?? "";
   if (session.value === undefined || next === name) return;
   name = next;
+  dismiss(); // whoever comes next does not listen
   if (next) {
     live.start();
     void loadViews();

@@ -34,6 +34,15 @@ export interface Ear {
 export const ear = signal<Ear | null>(null);
 
 const LEFT_MS = 4000;
+/** What a close of the socket means; else it is in the connector's own words. */
+const WHY: Record<number, string> = {
+  1000: "ears.over",
+  1001: "ears.stopped",
+  1006: "", // the browser was told nothing
+  1008: "ears.foreign",
+  1013: "ears.slow",
+  4401: "ears.logged_out",
+};
 
 let stop: (() => void) | null = null;
 let mute: ((muted: boolean) => void) | null = null;
@@ -153,7 +162,7 @@ async function connect(
       };
     }
   };
-  socket.onclose = ({ code, reason }) => finish(code === 1000 ? "ears.over" : reason);
+  socket.onclose = ({ code, reason }) => finish(WHY[code] ?? reason);
   await new Promise((resolve) => socket.addEventListener("close", resolve));
   if (ear.value?.phase !== "ended" || ear.value.target !== target) return;
   if (ear.value.why === "") change({ why: await whyRefused(path) });
