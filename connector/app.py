@@ -229,7 +229,9 @@ class Connector:
                 secrets=self._bots.secrets,
                 fetcher=self._bots.fetcher,
                 counters=self._bots.counters,
+                states=self.states,
                 monotonic=time.monotonic,
+                clock=self._clock,
             ),
             recordings=RecordingFiles(recordings, self.audit),
         )

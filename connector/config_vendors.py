@@ -31,6 +31,19 @@ class VendorAccount(Section):
 Accounts = dict[str, VendorAccount]
 
 
+class RingcxSettings(Section):
+    """What RingCX's products are here."""
+
+    queues: dict[str, str] = Field(default={})
+    """Queues in Asterisk by productId, for example 1234 = "support". One that is not here is called by its number."""
+    campaigns: dict[str, str] = Field(default={})
+    """Tags of campaigns by productId, in the same way."""
+    media_control: bool = False
+    """Serve the routes that have any server listen to any call of any PBX, by a token of `ringcx`."""
+    any_url: bool = False
+    """Take any ws:// or wss:// as streamingUrl. RingCX takes wss://host[:port] alone, with no path and no query."""
+
+
 class VendorApiSettings(Section):
     """The REST interfaces of vendors whose dialects the bots speak, for calls that are with such a bot."""
 
@@ -42,6 +55,9 @@ class VendorApiSettings(Section):
     """By auth id: `account_id` of the dialect's settings."""
     exotel: Accounts = Field(default={})
     """By account sid: `account_sid` of the dialect's settings; `login` is the API key, `secret` the API token."""
+    ringcx: Accounts = Field(default={})
+    """By sub-account id; `secret` is the bearer token."""
+    ringcx_products: RingcxSettings = RingcxSettings()
     dial_context: str = ""
     """Dialplan context of numbers that a bot names here; empty: the one that the call came from. What may be dialled
     is the profile's `handover.allow`, for example extension:+49*@outbound."""
@@ -55,7 +71,7 @@ class VendorApiSettings(Section):
             raise ValueError("may hold letters, digits and _ . -")
         return value
 
-    @field_validator("twilio", "telnyx", "plivo", "exotel")
+    @field_validator("twilio", "telnyx", "plivo", "exotel", "ringcx")
     @classmethod
     def _ids(cls, value: Accounts) -> Accounts:
         for name in value:

@@ -166,6 +166,14 @@ class Listeners:
             tap.stop(EndCause.STOPPED)
         return len(found)
 
+    def caller_of(self, linkedid: str) -> str:
+        """Uniqueid of the caller's channel in a call that goes on; empty if there is no such call."""
+        return self._calls.caller_of(linkedid)
+
+    def is_agent(self, uniqueid: str) -> bool:
+        """Whether a channel is one of an agent's device."""
+        return bool(self._calls.agent_of(uniqueid))
+
     def all(self) -> list[TapCall]:
         """Who listens, by id; not those who only record."""
         taps = (tap for tap in self._taps.active.values() if isinstance(tap, TapCall))

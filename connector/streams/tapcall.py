@@ -40,6 +40,7 @@ class TapOrder:
         tracks: Whose audio; one stream for all, or one for each, as the dialect can carry it.
         speaker: Whose channel it is.
         parameters: For the bot, beside those of the profile.
+        settings: In place of a profile's, for a server that somebody names with the order; `profile` is then a label.
     """
 
     channel_id: str
@@ -47,6 +48,7 @@ class TapOrder:
     tracks: tuple[Track, ...] = (Track.CALLER, Track.AGENT)
     speaker: Track = Track.CALLER
     parameters: dict[str, str] = field(default_factory=dict)
+    settings: ProfileSettings | None = None
 
     @property
     def queue(self) -> str:

@@ -151,7 +151,8 @@ class Taps:
             TapRefused: There is no room for it, or no such profile.
         """
         assert self._tasks is not None, "run() owns the tasks"
-        profile = self._book.profiles.get(order.profile) if order.profile else RECORDED_ONLY
+        kept = self._book.profiles.get(order.profile) if order.profile else RECORDED_ONLY
+        profile = order.settings or kept
         refusal = Refusal.UNKNOWN_PROFILE if profile is None else self._admit(len(order.tracks))
         if profile is None or refusal is not None:
             assert refusal is not None
@@ -165,7 +166,7 @@ class Taps:
             media=self._settings.media,
             ari=self._ari,
             dialler=self._dialler,
-            trusted=self._book.is_trusted(order.profile),
+            trusted=order.settings is None and self._book.is_trusted(order.profile),
             new_id=self._new_id,
             monotonic=self._monotonic,
             started_at=self._clock(),

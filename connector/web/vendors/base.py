@@ -57,6 +57,8 @@ class Wrong(enum.StrEnum):
     """A document that was to be fetched could not be."""
     FAILED = "failed"
     """Asterisk did not do it."""
+    CONFLICT = "conflict"
+    """There is such a one already."""
 
 
 class VendorRefused(Exception):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from connector.access.rate import Rate
+from connector.acd.model import PbxState
 from connector.config import Settings
 from connector.net.credentials import Secrets
 from connector.net.fetch import Fetcher
@@ -20,6 +21,8 @@ from connector.web.vendors.base import WRONG_BURST, WRONG_PER_S, Services, Vendo
 from connector.web.vendors.desk import Desk
 from connector.web.vendors.exotel import ExotelApi
 from connector.web.vendors.plivo import PlivoApi
+from connector.web.vendors.ringcx import RingcxProducts
+from connector.web.vendors.ringcx_control import RingcxControl
 from connector.web.vendors.telnyx import TelnyxApi
 from connector.web.vendors.twilio import TwilioApi
 
@@ -35,7 +38,9 @@ class VendorApis:
         secrets: Finds the accounts' secrets.
         fetcher: Asks for documents.
         counters: Count requests.
+        states: The live state of each PBX.
         monotonic: Seconds that never go back.
+        clock: Seconds since the epoch.
     """
 
     def __init__(
@@ -48,11 +53,13 @@ class VendorApis:
         secrets: Secrets,
         fetcher: Fetcher,
         counters: VendorCounters,
+        states: Callable[[], Mapping[str, PbxState]],
         monotonic: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         wanted, outgoing = settings.vendor_api, settings.outgoing
         services = Services(
-            desk=Desk(managers, lambda: book.profiles),
+            desk=Desk(managers),
             audit=audit,
             secrets=secrets,
             proxies=Proxies(settings.http.trusted_proxies),
@@ -67,6 +74,16 @@ class VendorApis:
             TwilioApi(wanted.twilio, services),
             TelnyxApi(wanted.telnyx, services),
             PlivoApi(wanted.plivo, services),
+            RingcxProducts(wanted.ringcx, services, book=book, settings=wanted.ringcx_products, clock=clock),
+            RingcxControl(
+                wanted.ringcx if wanted.ringcx_products.media_control else {},
+                services,
+                listeners={name: manager.listeners for name, manager in managers.items()},
+                taps={name: manager.taps for name, manager in managers.items()},
+                states=states,
+                any_url=wanted.ringcx_products.any_url,
+                clock=clock,
+            ),
             ExotelApi(wanted.exotel, services, most_streams=settings.media.max_streams),
         ]
 

@@ -46,14 +46,10 @@ class Desk:
 
     Args:
         managers: Who has the calls, by PBX.
-        profiles: All by name.
     """
 
-    def __init__(
-        self, managers: Mapping[str, StreamManager], profiles: Callable[[], Mapping[str, ProfileSettings]]
-    ) -> None:
+    def __init__(self, managers: Mapping[str, StreamManager]) -> None:
         self._managers = managers
-        self._profiles = profiles
 
     def calls(self, vendor: str, account: str) -> Iterator[Found]:
         """Those that are with a bot of the account."""
@@ -71,11 +67,10 @@ class Desk:
         """The streams that only listen, of the account: ids of each."""
         for manager in self._managers.values():
             for tap in list(manager.taps.active.values()):
-                profile = self._profiles().get(tap.order.profile) if isinstance(tap, TapCall) else None
-                if profile is None or not isinstance(tap, TapCall):
+                if not isinstance(tap, TapCall) or not tap.order.profile:
                     continue
                 for stream_id in tap.stream_ids:
-                    ids = _ids(vendor, profile, tap.call_id, stream_id)
+                    ids = _ids(vendor, tap.profile, tap.call_id, stream_id)
                     if ids is not None and ids.account.casefold() == account.casefold():
                         yield ids, tap
 

@@ -21,6 +21,7 @@ CODES = {
     Wrong.NOT_SERVED: (400, 1002, "Invalid parameter"),
     Wrong.NOT_ALLOWED: (403, 1010, "Authorization failed"),
     Wrong.FETCH: (400, 1002, "Invalid parameter"),
+    Wrong.CONFLICT: (409, 1008, "Duplicate resource"),
     Wrong.FAILED: (500, 1003, "Internal error"),
 }
 """HTTP status, Exotel's error code and its message."""

@@ -22,6 +22,7 @@ STATUS = {
     Wrong.NOT_SERVED: 400,
     Wrong.NOT_ALLOWED: 403,
     Wrong.FETCH: 400,
+    Wrong.CONFLICT: 409,
     Wrong.FAILED: 500,
 }
 

@@ -21,6 +21,7 @@ CODES = {
     Wrong.NOT_SERVED: (422, "10015", "Bad request"),
     Wrong.NOT_ALLOWED: (403, "10010", "Authorization failed"),
     Wrong.FETCH: (422, "10015", "Bad request"),
+    Wrong.CONFLICT: (409, "10015", "Bad request"),
     Wrong.FAILED: (500, "10007", "Unexpected error"),
 }
 """HTTP status, Telnyx's error code and its title: https://developers.telnyx.com/api/errors."""

@@ -25,6 +25,7 @@ CODES = {
     Wrong.NOT_SERVED: (400, 12200, "{detail}"),
     Wrong.NOT_ALLOWED: (400, 13224, "{detail}"),
     Wrong.FETCH: (400, 11200, "{detail}"),
+    Wrong.CONFLICT: (409, 20409, "{detail}"),
     Wrong.FAILED: (500, 20500, "{detail}"),
 }
 """HTTP status, Twilio's error code and its message: https://www.twilio.com/docs/api/errors."""

@@ -22,6 +22,7 @@ from connector.media.control import EndCause
 from connector.net.credentials import Secrets
 from connector.net.fetch import Fetcher
 from connector.records import AuditRecord
+from connector.streams.book import ProfileBook
 from connector.streams.botcall import BotCall
 from connector.streams.handover import Place, asked_handover
 from connector.telemetry.vendors import VendorCounters
@@ -65,7 +66,7 @@ class Vendors:
         deeds: What was audited.
     """
 
-    def __init__(self, vendor_api: dict[str, Any], **sections: Any) -> None:
+    def __init__(self, vendor_api: dict[str, Any], *, book: ProfileBook | None = None, **sections: Any) -> None:
         self.calls: dict[str, Bot] = {}
         self.deeds: list[AuditRecord] = []
         self.now_s = 1_000.0
@@ -78,18 +79,21 @@ class Vendors:
                 **sections,
             }
         )
-        manager: Any = SimpleNamespace(calls=self.calls, taps=SimpleNamespace(active={}))
-        book: Any = SimpleNamespace(profiles={})
+        manager: Any = SimpleNamespace(calls=self.calls, taps=SimpleNamespace(active={}), listeners=None)
+        no_book: Any = SimpleNamespace(profiles={})
+        self.book: ProfileBook = no_book if book is None else book
         application = web.Application()
         VendorApis(
             settings,
             managers={"main": manager},
-            book=book,
+            book=self.book,
             audit=Audit(self.deeds.append, clock=time.time),
             secrets=Secrets({"CONNECTOR_SECRET_PLIVO": SECRET}, None),
             fetcher=Fetcher(max_answer_bytes=65_536),
             counters=VendorCounters(self.registry),
             monotonic=lambda: self.now_s,
+            clock=time.time,
+            states=dict,
         ).add_to(application.router)
         self.server = TestServer(application)
 
