@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from connector.audio.wire import WireName
+from connector.config_steps import ConnectSettings, PassthruSettings
 from connector.config_targets import checked_target
 from connector.config_types import SecretHeaders, Section, checked_header_name, checked_line, checked_url
 from connector.dialects.registry import DEFAULT, AnyOptions
@@ -31,6 +32,14 @@ class Mode(enum.StrEnum):
     """The server listens to calls that bear the tag of a campaign, from when both sides are connected to the end."""
     ON_DEMAND = "on_demand"
     """The server listens to whichever calls somebody asks for: by REST, from the dialplan, by an AMI UserEvent."""
+    PASSTHRU = "passthru"
+    """Nothing is streamed: a server is told of the call by HTTP, and its answer says where the call goes."""
+    CONNECT = "connect"
+    """Nothing is streamed: a server says by HTTP whom to call, and Asterisk dials."""
+
+
+STEPS = frozenset({Mode.PASSTHRU, Mode.CONNECT})
+"""Modes in which nothing is streamed."""
 
 
 class MatchSettings(Section):
@@ -197,6 +206,10 @@ class ProfileSettings(Section):
     vendor, proven as `auth` says; empty: nobody is."""
     reconnect: ReconnectSettings = ReconnectSettings()
     handover: HandoverSettings = HandoverSettings()
+    passthru: PassthruSettings = PassthruSettings()
+    """For `mode = "passthru"`."""
+    connect: ConnectSettings = ConnectSettings()
+    """For `mode = "connect"`."""
 
     @field_validator("url")
     @classmethod
@@ -214,6 +227,12 @@ class ProfileSettings(Section):
         for name in value:
             checked_header_name(name)
         return value
+
+    @model_validator(mode="after")
+    def _step(self) -> Self:
+        if self.mode in STEPS and not self.asks_for_url:
+            raise ValueError(f"url: mode {self.mode.value} asks an http:// or https:// address")
+        return self
 
     @property
     def asks_for_url(self) -> bool:

@@ -60,6 +60,7 @@ class Ending:
         handover: What became of the call, unless the caller had left.
         stats: What the stream carried.
         setup_s: StasisStart to audio, None where it never came to that.
+        lasted_s: Audio to its end.
     """
 
     cause: EndCause
@@ -67,6 +68,7 @@ class Ending:
     handover: Handover
     stats: StreamStats | None = None
     setup_s: float | None = None
+    lasted_s: float = 0.0
 
 
 def handed_over(call: BotCall, ending: Ending, at: float) -> CallHandedOver:

@@ -18,7 +18,7 @@ from connector.config_types import checked_url
 from connector.media.control import EndCause, OpenStream
 from connector.media.engine import MediaEngine, StreamFailed, StreamHandle
 from connector.net.credentials import NoSecret, Secrets, auth_headers
-from connector.net.fetch import FetchCause, Fetcher, FetchFailed
+from connector.net.fetch import FetchCause, Fetched, Fetcher, FetchFailed
 from connector.net.reach import ANYWHERE, Forbidden, Reach
 from connector.streams.breaker import Breakers
 
@@ -192,17 +192,58 @@ class Dialler:
         )
         return await self._engine.open(whole, near=near)
 
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        profile: ProfileSettings,
+        *,
+        trusted: bool,
+        timeout_s: float,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Fetched:
+        """A request with a profile's headers and credentials.
+
+        Args:
+            method: GET, POST.
+            url: http:// or https://.
+            profile: Whose.
+            trusted: The address comes from the settings file.
+            timeout_s: Until the last byte.
+            params: Added to the query.
+            headers: Further ones.
+            body: JSON.
+
+        Raises:
+            FetchFailed: There is no answer.
+            StreamFailed: The profile's secret is missing.
+        """
+        own = {**self._headers(profile, url), **(headers or {})}
+        if body is not None:
+            own["Content-Type"] = "application/json"
+        return await self._fetcher.fetch(
+            method,
+            url,
+            reach=self.reach(trusted),
+            timeout_s=max(0.001, timeout_s),
+            params=params,
+            headers=own,
+            body=body,
+        )
+
     async def _ask(self, request: OpenStream, profile: ProfileSettings, trusted: bool, deadline_s: float) -> str:
         """The bot's address for this call."""
         timeout_s = min(self._outgoing.timeout_ms / 1000, deadline_s - self._monotonic())
         try:
-            answer = await self._fetcher.fetch(
+            answer = await self.fetch(
                 "GET",
                 profile.url,
-                reach=self.reach(trusted),
-                timeout_s=max(0.001, timeout_s),
+                profile,
+                trusted=trusted,
+                timeout_s=timeout_s,
                 params={"callId": request.call_id, "streamId": request.stream_id, **request.parameters},
-                headers={**self._join(request), **self._headers(profile, profile.url)},
             )
         except FetchFailed as failure:
             cause = _OF_FETCH.get(failure.cause, EndCause.BOT_REJECTED)

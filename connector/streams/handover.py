@@ -188,9 +188,10 @@ def variables(
         "CONNECTOR_ANNOUNCE": "" if handover.blind else settings.announce,
         "CONNECTOR_ANNOUNCE_AGENT": "" if handover.blind else settings.announce_agent,
         "CONNECTOR_APP": app,
-        "CONNECTOR_RETURN": f"{place.context},{place.extension},{place.priority + 1}" if place.context else "",
         "CONNECTOR_POSITION": str(place.position) if place.position and place.queue == target.value else "",
     }
+    if place.context != settings.context:  # else it was sent here from there, and goes back to where it was before
+        found["CONNECTOR_RETURN"] = f"{place.context},{place.extension},{place.priority + 1}" if place.context else ""
     return found
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-import msgspec
 import structlog
 
 from connector.asterisk.ari import Ari, AriError
@@ -20,12 +19,13 @@ from connector.asterisk.ari_models import (
     StasisStart,
 )
 from connector.config import PbxSettings, Settings
-from connector.config_profiles import Mode
+from connector.config_profiles import STEPS, Mode
 from connector.media.control import EndCause
 from connector.media.engine import MediaEngine
 from connector.media.recorder import RecordTo
 from connector.records import CallHandedOver, StreamBegan, StreamRecord
 from connector.streams.admission import Admission, Refusal
+from connector.streams.before import LastStreams
 from connector.streams.book import ProfileBook
 from connector.streams.botcall import BotCall, handed_over
 from connector.streams.dialling import Dialler
@@ -39,9 +39,11 @@ from connector.streams.ondemand import LISTEN, UNLISTEN, OnDemand
 from connector.streams.parameters import split_arguments
 from connector.streams.recordedcalls import RecordedCalls
 from connector.streams.recordings import Recordings
-from connector.streams.sweep import Leftovers, find_leftovers
+from connector.streams.steps import Step, Steps
+from connector.streams.sweep import Leftovers, find_leftovers, remove
 from connector.streams.tapcall import TapCall
 from connector.streams.taps import Taps
+from connector.streams.telling import stream_record
 from connector.streams.voicebot import VoicebotCall
 from connector.streams.watch import QualityWatch, Watched, quality_record
 from connector.telemetry.metrics import StreamCounters
@@ -127,6 +129,17 @@ class StreamManager:
         self._monitors = Monitors(book, self.listeners)
         self.recorded = RecordedCalls(pbx, lambda: self._by_media.values(), self.taps, recordings, view)
         """Recordings of calls, by whoever wants one."""
+        self._steps = Steps(
+            pbx=pbx,
+            app=settings.pbx[pbx].ari.app,
+            ari=ari,
+            book=book,
+            dialler=dialler,
+            counters=counters,
+            clock=clock,
+            start=self._start,
+        )
+        self._last = LastStreams(settings.recording)
         self._by_caller: dict[str, VoicebotCall] = {}
         self._by_media: dict[str, VoicebotCall] = {}
         self._stopping = asyncio.Event()
@@ -183,6 +196,7 @@ class StreamManager:
     def stop(self) -> None:
         """Takes no more calls and hands the running ones back."""
         self._stopping.set()
+        self._steps.stop()
         self.taps.stop()
 
     # -- events of ARI --------------------------------------------------------------------------------------------
@@ -216,8 +230,8 @@ class StreamManager:
         elif self._is_ours(channel.id):
             # The answer to its creation came after its call had ended.
             self._start(self._remove(Leftovers(callers=(), channels=(channel.id,), bridges=())))
-        elif channel.id not in self._by_caller and channel.id not in self._arriving:
-            self._arriving[channel.id] = asyncio.Event()
+        elif channel.id not in self._by_caller and ((here := self._arriving.get(channel.id)) is None or here.is_set()):
+            self._arriving[channel.id] = asyncio.Event()  # the dialplan may send it in again at once
             self._start(self._take(channel, event.args))
 
     def _on_stasis_end(self, channel_id: str) -> None:
@@ -248,26 +262,39 @@ class StreamManager:
                 direction=self._view.direction(channel.id),
                 profiles=profiles,
             )
-            if not left.is_set():
-                self._begin(channel, args, facts)
+            if not left.is_set() and (step := self._begin(channel, args, facts)) is not None:
+                await self._steps.take(step)
         finally:
-            del self._arriving[channel.id]
+            if self._arriving.get(channel.id) is left:
+                del self._arriving[channel.id]
 
-    def _begin(self, channel: Channel, args: list[str], facts: CallFacts) -> None:
+    def _begin(self, channel: Channel, args: list[str], facts: CallFacts) -> Step | None:
+        """Begins a stream; gives the step where the call comes to one."""
         profiles = self._book.profiles
-        name = find_profile(profiles, facts, frozenset({Mode.VOICEBOT}))
+        name = find_profile(profiles, facts, STEPS | {Mode.VOICEBOT})
         if name is None:
             if facts.name and facts.name not in profiles:
                 self._refuse(channel.id, "", Refusal.UNKNOWN_PROFILE, asked_for=facts.name)
             else:
                 self._refuse(channel.id, facts.name, Refusal.NOT_MATCHED)
-            return
+            return None
+        given = split_arguments(args[1:])
+        place = self._place_of(channel)
+        if profiles[name].mode in STEPS:
+            return Step(
+                channel=channel,
+                name=name,
+                profile=profiles[name],
+                place=place,
+                direction=facts.direction,
+                given=given,
+                left=self._arriving[channel.id],
+                before=partial(self._last.of, channel.id, recordings_url=profiles[name].passthru.recordings_url),
+            )
         refusal = self._admit()
         if refusal is not None:
             self._refuse(channel.id, name, refusal)
-            return
-        given = split_arguments(args[1:])
-        place = self._place_of(channel)
+            return None
         bot_call = BotCall(
             pbx=self.pbx,
             channel_id=channel.id,
@@ -295,7 +322,9 @@ class StreamManager:
         )
         self._by_caller[channel.id] = call
         self._by_media[call.media_channel_id] = call
+        self._last.put(call)
         self._start(self._run_call(call))
+        return None
 
     def _began(self, call: BotCall, facts: CallFacts) -> None:
         self._publish(call.began(self._clock()))
@@ -358,25 +387,7 @@ class StreamManager:
             self._counters.ended(*kind, ending.cause, ending.setup_s)
             if ending.cause is EndCause.HANDED_OVER:  # who takes the call may want to know what the bot has found out
                 self._publish(handed_over(bot_call, ending, self._clock()))
-            self._publish(
-                StreamRecord(
-                    pbx=self.pbx,
-                    at=self._clock(),
-                    stream_id=bot_call.stream_id,
-                    uniqueid=bot_call.channel_id,
-                    profile=bot_call.profile,
-                    dialect=call.profile.dialect.name,
-                    mode=call.profile.mode.value,
-                    peer=call.peer,
-                    queue=bot_call.queue,
-                    cause=ending.cause.value,
-                    detail=ending.detail,
-                    started_at=bot_call.started_at,
-                    setup_s=ending.setup_s,
-                    stats={} if ending.stats is None else msgspec.to_builtins(ending.stats),
-                    quality=quality_record(call.quality, found, phone),
-                )
-            )
+            self._publish(stream_record(call, ending, quality_record(call.quality, found, phone), at=self._clock()))
 
     def _refuse(self, channel_id: str, profile: str, refusal: Refusal, **context: str) -> None:
         log.warning("call_refused", pbx=self.pbx, call_id=f"{self.pbx}:{channel_id}", refusal=refusal.value, **context)
@@ -422,21 +433,7 @@ class StreamManager:
         return found, set(application.channel_ids)
 
     async def _remove(self, leftovers: Leftovers) -> None:
-        for channel_id in leftovers.callers:
-            log.warning("orphan_handed_back", pbx=self.pbx, call_id=channel_id)
-            self._counters.swept(self.pbx, "caller")
-            await hand_back(self._ari, channel_id, "orphaned")
-        for kind, ids, remove in (
-            ("channel", leftovers.channels, self._ari.hangup),
-            ("bridge", leftovers.bridges, self._ari.delete_bridge),
-        ):
-            for item in ids:
-                log.warning("orphan_removed", pbx=self.pbx, kind=kind, id=item)
-                self._counters.swept(self.pbx, kind)
-                try:
-                    await remove(item, missing_ok=True)
-                except AriError as error:
-                    log.warning("orphan_stays", pbx=self.pbx, kind=kind, id=item, error=str(error))
+        await remove(leftovers, self._ari, pbx=self.pbx, counters=self._counters)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         assert self._tasks is not None, "run() owns the tasks"

@@ -9,6 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+import structlog
+
+from connector.asterisk.ari import Ari, AriError
+from connector.streams.leaving import hand_back
+from connector.telemetry.metrics import StreamCounters
+
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
@@ -52,3 +60,29 @@ def find_leftovers(
         channels=tuple(sorted(item for item in channels if ours(item) and item not in live)),
         bridges=tuple(sorted(item for item in bridges if ours(item) and item not in live)),
     )
+
+
+async def remove(leftovers: Leftovers, ari: Ari, *, pbx: str, counters: StreamCounters) -> None:
+    """Hands callers back and removes what is ours.
+
+    Args:
+        leftovers: Found twice.
+        ari: Of the PBX.
+        pbx: Its name.
+        counters: Counts them.
+    """
+    for channel_id in leftovers.callers:
+        log.warning("orphan_handed_back", pbx=pbx, call_id=channel_id)
+        counters.swept(pbx, "caller")
+        await hand_back(ari, channel_id, "orphaned")
+    for kind, ids, request in (
+        ("channel", leftovers.channels, ari.hangup),
+        ("bridge", leftovers.bridges, ari.delete_bridge),
+    ):
+        for item in ids:
+            log.warning("orphan_removed", pbx=pbx, kind=kind, id=item)
+            counters.swept(pbx, kind)
+            try:
+                await request(item, missing_ok=True)
+            except AriError as error:
+                log.warning("orphan_stays", pbx=pbx, kind=kind, id=item, error=str(error))

@@ -229,9 +229,10 @@ class VoicebotCall:
             log.exception("stream_defect")
             cause, detail = EndCause.ASTERISK_ERROR, f"defect: {type(error).__name__}"
         decided = self._decided.done() and cause is self._decided.result()[0]
+        lasted_s = 0.0 if self.live_since is None else self._monotonic() - self.live_since
         handover = self._decided.result()[1] if decided else handover_after(cause, self._profile.handover)
         stats = await self._leave(cause, handover)
-        self.ending.set_result(Ending(cause, detail, handover, stats, setup_s))
+        self.ending.set_result(Ending(cause, detail, handover, stats, setup_s, lasted_s))
         return self.ending.result()
 
     async def _parameters(self) -> dict[str, str]:

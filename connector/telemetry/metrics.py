@@ -52,6 +52,12 @@ class StreamCounters:
             (*labels, "dialect", "mode", "outcome", "cause"),
             registry=registry,
         )
+        self._steps = Counter(
+            "connector_steps",
+            "Calls that came through a step without a stream (passthru, connect), by what came of it.",
+            ("pbx", "profile", "result"),
+            registry=registry,
+        )
         self._refused = Counter(
             "connector_streams_refused",
             "Calls sent back to the dialplan before anything was created, by cause.",
@@ -104,6 +110,10 @@ class StreamCounters:
             ("pbx", "kind"),
             registry=registry,
         )
+
+    def stepped(self, pbx: str, profile: str, result: str) -> None:
+        """A call came through a step without a stream."""
+        self._steps.labels(pbx, profile, result).inc()
 
     def refused(self, pbx: str, profile: str, cause: str) -> None:
         """A call went back to the dialplan before anything was created."""

@@ -217,6 +217,19 @@ async def test_one_bot_hands_over_to_another(desk: Desk) -> None:
     await until_nothing_left(desk.pbx)
 
 
+async def test_a_bot_that_was_handed_a_call_sends_it_back_to_where_it_began(desk: Desk) -> None:
+    call, first = await desk.begin("bot_first")
+    after = len(desk.bot.streams)
+    await first.say("transfer", target="profile:second")
+    second = await desk.bot.next_stream(after=after)
+    await second.wait_for_audio(1600)
+    # Nobody is there: from the context that hands over the call goes back to the line after the first Stasis().
+    await second.say("transfer", target="queue:empty")
+    await until_heard(call, MARK_HZ)
+    await call.hang_up()
+    await until_nothing_left(desk.pbx)
+
+
 async def test_a_connection_that_breaks_is_dialled_again_and_the_second_time_the_call_goes_on(desk: Desk) -> None:
     call, first = await desk.begin("bot_second")
     await first.wait_for_audio(1600)

@@ -79,7 +79,8 @@ def test_settings_may_come_from_the_environment_alone() -> None:
             "connector.toml: profile.x.retries: unknown key; allowed in profile.x: url, dialect, mode, audio, "
             "enabled, priority, match, auth, headers, parameters, sip_headers, max_parameters, "
             "max_parameter_characters, connect_timeout_ms, attempts, dial_timeout_ms, max_session_minutes, "
-            "max_message_bytes, reorder_max_ms, conceal_loss, playout, record, status_callback, reconnect, handover",
+            "max_message_bytes, reorder_max_ms, conceal_loss, playout, record, status_callback, reconnect, handover, "
+            "passthru, connect",
         ),
         (
             "[media]\nbind_host = 'localhost'",

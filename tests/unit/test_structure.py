@@ -37,7 +37,7 @@ FLOORS = [
     ["config"],
     ["config_web", "config_people", "config_store", "config_profiles", "config_recording", "config_tracing"],
     ["config_vendors", "config_nats"],
-    ["dialects"],
+    ["dialects", "config_steps"],
     ["config_targets", "config_types"],
     ["audio"],
 ]

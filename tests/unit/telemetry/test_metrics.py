@@ -77,6 +77,7 @@ def filled(recordings: Iterable[str] = RECORDINGS, *, agents: bool = False) -> C
     link.rtp_range = RtpRange(10_000, 10_099)
     link.ami.certificate_expires_at = 2e9
     counters = connector._counters
+    counters.stepped("main", "decide", "passthru_200")
     counters.refused("main", "echo", "full")
     counters.ended("main", "echo", "twilio", "voicebot", EndCause.CALLER_HUNG_UP, 0.1)
     counters.dialled("bot", "opened")
