@@ -185,6 +185,14 @@ class PbxLink:
         track = self.state.legs.get(uniqueid)
         return "" if track is None else track.agent
 
+    def who_at(self, uniqueid: str) -> str:
+        """Name of the agent at a channel; its device where it is nobody's; empty if there is no such channel."""
+        track = self.state.legs.get(uniqueid)
+        agent = None if track is None else self.state.agents.get(track.agent)
+        if track is None or agent is not None:
+            return "" if agent is None else agent.name
+        return device_of_channel(track.leg.channel)
+
     def is_house(self, uniqueid: str) -> bool:
         """Whether a channel is one of a phone of the house: an agent's, or one that is registered here."""
         track = self.state.legs.get(uniqueid)

@@ -84,8 +84,6 @@ from connector.dialects.wire import (
     unknown_event,
 )
 
-_TRACK_BYTE = {Track.CALLER: b"\x00", Track.AGENT: b"\x01"}
-
 
 class RawOptions(DialectOptions):
     """The connector's own protocol: binary audio, JSON for the rest."""
@@ -276,7 +274,8 @@ class Raw(Dialect):
                 return Event(short(name), short_json(data))
 
     def _tracked(self, payload: bytes, track: Track) -> bytes:
-        return payload if len(self._start.tracks) == 1 else _TRACK_BYTE[track] + payload
+        tracks = self._start.tracks
+        return payload if len(tracks) == 1 else bytes((tracks.index(track),)) + payload
 
     def _message(self, kind: Callable[..., ToBot], **members: Any) -> str:
         self._seq += 1

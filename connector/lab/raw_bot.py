@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import deque
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,12 +21,14 @@ class RawStream:
     Attributes:
         said: Text messages of the connector, in order.
         audio: Bytes of audio that came.
+        heard: The last messages with audio.
         headers: Of the connector's handshake, names in small letters.
     """
 
     def __init__(self, connection: ServerConnection) -> None:
         self.said: list[dict[str, Any]] = []
         self.audio = 0
+        self.heard: deque[bytes] = deque(maxlen=500)
         asked = connection.request
         self.headers = {} if asked is None else {name.lower(): value for name, value in asked.headers.raw_items()}
         self.closed = asyncio.Event()
@@ -76,6 +79,7 @@ class RawStream:
                     self.said.append(json.loads(message))
                 else:
                     self.audio += len(message)
+                    self.heard.append(message)
                 self._more.set()
         self.closed.set()
         self._more.set()

@@ -118,7 +118,7 @@ class Assist:
             queue=queue,
             direction=self._calls.direction(caller),
         )
-        agent = member or self._calls.agent_of(leg) or self._calls.number_of(leg)
+        agent = member or self._calls.who_at(leg)
         parameters = {"queue": queue, "agent": agent, "from": self._calls.number_of(caller), "callerChannel": caller}
         for name, profile in sorted(self._book.profiles.items()):
             if profile.mode is Mode.ASSIST and fits(name, profile, facts):

@@ -36,6 +36,10 @@ class Calls(CallView, Protocol):
         """Id of the agent whose device a channel is; empty if nobody's."""
         ...
 
+    def who_at(self, uniqueid: str) -> str:
+        """Name of the agent at a channel; its device where it is nobody's; empty if there is no such channel."""
+        ...
+
     def is_house(self, uniqueid: str) -> bool:
         """Whether a channel is one of a phone of the house."""
         ...

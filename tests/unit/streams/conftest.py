@@ -297,6 +297,9 @@ class View:
     def agent_of(self, uniqueid: str) -> str:
         return ""
 
+    def who_at(self, uniqueid: str) -> str:
+        return ""
+
     def is_house(self, uniqueid: str) -> bool:
         return False
 
