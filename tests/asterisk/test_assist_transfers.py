@@ -58,7 +58,7 @@ class Floor:
     async def recorded(self, *wanted_hz: float) -> None:
         """MixMonitor's file, once it is whole, has each of these voices.
 
-        Not asked for: who got the call by the transfer. Debian's 22.10 loses them by itself now and then (docs/taps.md).
+        Not asked for: who got the call by the transfer. Debian's 22.10 loses them now and then (docs/taps.md).
         """
         (path,) = self.pbx.folder.rglob("talk.wav")
         async with asyncio.timeout(15):
