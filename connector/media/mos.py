@@ -14,8 +14,6 @@ IE_G711, BPL_G711 = 0.0, 4.3
 """Mu-law and A-law without loss concealment (G.113 appendix I)."""
 BPL_G711_CONCEALED = 25.1
 """With loss concealment as in G.711 Appendix I (G.113 appendix I)."""
-IE_G722, BPL_G722 = 13.0, 4.3
-"""G.722 at 64 kbit/s on the narrowband scale (G.113 appendix I)."""
 MOS_MAX = 4.41
 """Of R at its default."""
 

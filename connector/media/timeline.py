@@ -243,6 +243,8 @@ class Timeline:
     def _close_gap(self, gap: int, size: int, now_s: float, *, lost: int) -> list[Frame]:
         if gap < 0:
             return []
+        if self._concealer is not None and self._filled_in_pause:
+            self._concealer.forget()
         concealed: list[Frame] = []
         if lost and not self._ahead and self._concealer is not None and self._concealer.able:
             made_up = min(gap, lost * size, MAX_CONCEALED_SAMPLES)

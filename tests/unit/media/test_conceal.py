@@ -14,6 +14,7 @@ from connector.audio.wire import PLAIN, WIRES
 from connector.media.conceal import MAX_MS, Concealer, concealer_for, pitch_period
 from connector.media.rtp import RtpPacket, uint16, uint32
 from connector.media.timeline import Timeline
+from connector.media.timeline_rows import TimelineRows
 
 FORMATS = [
     AudioFormat(),
@@ -157,6 +158,27 @@ def test_silence_that_our_clock_has_given_is_not_made_up_once_more() -> None:
     out = timeline.receive(packet(11, frames[11]), 0.24)
     assert given + len(out) == 8
     assert timeline.counts.concealed_samples == 0
+
+
+def test_what_was_before_a_pause_that_the_columns_filled_is_not_gone_on_with() -> None:
+    frames = frames_of(AudioFormat(), 450.0, 40)
+    timeline = Timeline(0.0, conceals=True)
+    rows = TimelineRows(1)
+    rows.open(0, timeline)
+    for number in range(4):
+        rows.receive_one(0, packet(number, frames[number]), 0.02 * (number + 1))
+    filled = 0
+    for step in range(1, 16):
+        filled += rows.tick(np.zeros(1, np.int64), 0.08 + 0.02 * step)[0].size
+    assert filled > 10
+    rows.receive_one(0, packet(4, frames[4], pause=filled), 0.40)
+    assert timeline.counts.filled_samples == 160 * filled  # by the columns alone
+    rows.receive_one(0, packet(6, frames[6], pause=filled), 0.44)
+    assert timeline.counts.lost == 1
+    assert timeline.counts.concealed_samples == 0  # one packet is too little
+    for number in (7, 8, 10):
+        rows.receive_one(0, packet(number, frames[number], pause=filled), 0.02 * (number + 16))
+    assert timeline.counts.concealed_samples == 160
 
 
 def test_off_is_silence_and_g722_too() -> None:
