@@ -1,12 +1,14 @@
 /* The load generator: N callers that send RTP, and the bot that echoes over WebSockets; it measures what lies between.
  *
- *   load CALLS twilio|raw [CERTIFICATE KEY]
+ *   load CALLS twilio|raw|raw16 [CERTIFICATE KEY]
  *
- * prints {"ws_port": N, "udp": [...]}; then for each line "RTP_PORT CALLS WARM_UP_MS MEASURED_MS" of standard input it
- * sends for so long and prints "begin", "end" and a line of JSON. Ends with standard input.
+ * prints {"ws_port": N, "udp": [...]}; then for each line "CALLS WARM_UP_MS MEASURED_MS RTP_PORT..." of standard input it
+ * sends for so long and prints "begin", "end" and a line of JSON. One port is that of all calls. Ends with standard input.
  *
  * A stamp in the audio says who sent it and when, so nothing is assumed about what the relay does. It is written in
- * nibbles as the mu-law bytes 0x80 to 0x8f, which survive the way over linear PCM.
+ * nibbles as the mu-law bytes 0x80 to 0x8f, which survive the way over linear PCM. At 16 kHz, where a filter lies in
+ * between, it is written in bits of three samples, loud or loud below zero, and read in their middle, with and without
+ * the filter's delay; a checksum tells which.
  */
 #include "wire.h"
 #include <pthread.h>
@@ -51,7 +53,7 @@ typedef struct {
     size_t count, room;
 } Samples;
 
-static int twilio, epoll_fd, timer_fd, total, active;
+static int twilio, wide, epoll_fd, timer_fd, total, active;
 static Caller *callers;
 static Bot **bots;
 static int bot_count, bot_room;
@@ -59,7 +61,7 @@ static Samples in_us, out_us, interval_us, late_us;
 static long sent, at_bot, at_caller, bot_sent, bot_dropped, rtp_seen;
 static int64_t start_ns, begin_ns, end_ns, next_number;
 static int running, measuring;
-static struct sockaddr_in target;
+static struct sockaddr_in *targets;
 static atomic_llong meter_worst_ns;
 static atomic_long meter_stalls;
 
@@ -137,6 +139,39 @@ static int read_stamp(const uint8_t *ulaw, Stamp *s) {
     return 1;
 }
 
+enum { BITS = 34, CHECKED = BITS + 8, BIT = 3, LOUD = 12000 };
+static const double DELAY_S = 0.0027154; /* of the connector's resampler: connector/audio/resample.py */
+
+static uint64_t check_of(uint64_t bits) {
+    bits *= 0x9e3779b97f4a7c15u;
+    return bits >> 56;
+}
+
+/* At 8 kHz in mu-law or at 16 kHz linear: `scale` samples of each of 8 kHz. */
+static void write_bits(int16_t *samples, int scale, Stamp s) {
+    uint64_t bits = (uint64_t)s.tag | (uint64_t)s.measured << 2 | (uint64_t)(s.call & 0x7ff) << 3 |
+                    (uint64_t)(s.at_ns >> 14 & 0xfffff) << 14;
+    bits |= check_of(bits) << BITS;
+    for (int i = 0; i < CHECKED * BIT * scale; i++)
+        samples[i] = bits >> (i / (BIT * scale)) & 1 ? LOUD : -LOUD;
+}
+
+static int read_bits(const int16_t *samples, int rate_hz, Stamp *s) {
+    for (int filtered = 0; filtered < 2; filtered++) {
+        uint64_t bits = 0;
+        for (int i = 0; i < CHECKED; i++) {
+            int at = (int)((filtered ? DELAY_S * rate_hz : 0) + (i + 0.5) * BIT * rate_hz / 8000);
+            bits |= (uint64_t)(samples[at] > 0) << i;
+        }
+        uint64_t said = bits & ((1ull << BITS) - 1);
+        if (bits >> BITS != check_of(said) || !(said & 3)) continue;
+        int64_t now = now_ns(), at = (now & ~((1ll << 34) - 1)) | (int64_t)(said >> 14) << 14;
+        *s = (Stamp){said & 3, said >> 2 & 1, said >> 3 & 0x7ff, at > now ? at - (1ll << 34) : at};
+        return 1;
+    }
+    return 0;
+}
+
 /* -- callers ------------------------------------------------------------------------------------------------------ */
 
 static void watch(int fd, int kind, int index) {
@@ -161,8 +196,15 @@ static void speak(int64_t now) {
         measuring = due >= begin_ns;
         rtp_header(packet, c->sequence++, c->timestamp, (uint32_t)index + 1);
         c->timestamp += FRAME;
-        write_stamp(packet + RTP_HEADER, (Stamp){FROM_CALLER, (uint8_t)measuring, (uint16_t)index, at});
-        sendto(c->fd, packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr *)&target, sizeof target);
+        Stamp stamp = {FROM_CALLER, (uint8_t)measuring, (uint16_t)index, at};
+        if (wide) {
+            int16_t samples[FRAME] = {0};
+            write_bits(samples, 1, stamp);
+            for (int i = 0; i < FRAME; i++) packet[RTP_HEADER + i] = to_ulaw[(uint16_t)samples[i]];
+        } else {
+            write_stamp(packet + RTP_HEADER, stamp);
+        }
+        sendto(c->fd, packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr *)&targets[index], sizeof *targets);
         if (measuring) {
             sent++;
             add(&late_us, at - due, index);
@@ -183,7 +225,10 @@ static void hear(int index) {
             c->last_ns = now;
             rtp_seen++;
         }
-        if (read_stamp(packet + RTP_HEADER, &s) && s.tag == FROM_BOT && s.measured) {
+        int16_t samples[FRAME];
+        if (wide)
+            for (int j = 0; j < FRAME; j++) samples[j] = to_pcm[packet[RTP_HEADER + j]];
+        if ((wide ? read_bits(samples, 8000, &s) : read_stamp(packet + RTP_HEADER, &s)) && s.tag == FROM_BOT && s.measured) {
             at_caller++;
             add(&out_us, now - s.at_ns, index);
         }
@@ -242,11 +287,15 @@ static void answer(Bot *b, Stamp heard) {
 }
 
 static void speak_to(Bot *b, Stamp s) {
-    uint8_t message[1024], ulaw[FRAME], *text = message + 16, *frame;
+    uint8_t message[1600], ulaw[FRAME], *text = message + 16, *frame;
     size_t n;
     memset(ulaw, 0x55, sizeof ulaw);
     write_stamp(ulaw, s);
-    if (twilio) {
+    if (wide) {
+        int16_t samples[2 * FRAME] = {0};
+        if (s.tag) write_bits(samples, 2, s);
+        memcpy(text, samples, n = sizeof samples);
+    } else if (twilio) {
         n = (size_t)sprintf((char *)text, "{\"event\":\"media\",\"media\":{\"payload\":\"");
         n += (size_t)b64_encode(ulaw, FRAME, (char *)text + n);
         memcpy(text + n, "\"}}", 3);
@@ -274,7 +323,12 @@ static void take(Bot *b, WsFrame *frame) {
     if (frame->opcode == WS_TEXT && twilio) {
         char *at = payload_in(frame->data, frame->size);
         if (!at || b64_decode(at, 32, ulaw, STAMP) != STAMP) return;
-    } else if (frame->opcode == WS_BINARY && frame->size >= 2 * STAMP) {
+    } else if (wide && frame->opcode == WS_BINARY && frame->size == 4 * FRAME) {
+        int16_t samples[2 * FRAME];
+        memcpy(samples, frame->data, sizeof samples);
+        if (!read_bits(samples, 16000, &s) || s.tag != FROM_CALLER) return;
+        goto heard;
+    } else if (!wide && frame->opcode == WS_BINARY && frame->size >= 2 * STAMP) {
         uint16_t sample;
         for (int i = 0; i < STAMP; i++) {
             memcpy(&sample, frame->data + 2 * i, 2);
@@ -284,6 +338,7 @@ static void take(Bot *b, WsFrame *frame) {
         return;
     }
     if (!read_stamp(ulaw, &s) || s.tag != FROM_CALLER) return;
+heard:
     if (s.measured) {
         at_bot++;
         add(&in_us, now_ns() - s.at_ns, s.call);
@@ -385,8 +440,7 @@ static double cpu_s(void) {
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-static void begin_run(int port, int calls, int warm_up_ms, int measured_ms) {
-    target = loopback(port);
+static void begin_run(int calls, int warm_up_ms, int measured_ms) {
     active = calls < total ? calls : total;
     sent = at_bot = at_caller = bot_sent = bot_dropped = rtp_seen = 0;
     in_us.count = out_us.count = interval_us.count = late_us.count = 0;
@@ -441,13 +495,18 @@ static void turn(int listener) {
 }
 
 static void run(int listener, const char *order) {
-    int port, calls, warm_up_ms, measured_ms, begun = 0, ended = 0;
+    int port, calls, warm_up_ms, measured_ms, begun = 0, ended = 0, used = 0, more;
     double cpu = 0, worst_ms = 0;
     long stalls = 0;
-    if (sscanf(order, "%d %d %d %d", &port, &calls, &warm_up_ms, &measured_ms) != 4) exit(2);
+    if (sscanf(order, "%d %d %d %n", &calls, &warm_up_ms, &measured_ms, &used) != 3) exit(2);
+    order += used;
+    for (int i = 0; i < total; i++) {
+        if (sscanf(order, "%d %n", &port, &more) == 1) order += more;
+        targets[i] = loopback(port);
+    }
     struct itimerspec slots = {{0, SLOT_NS}, {0, SLOT_NS}}, off = {0};
     timerfd_settime(timer_fd, 0, &slots, NULL);
-    begin_run(port, calls, warm_up_ms, measured_ms);
+    begin_run(calls, warm_up_ms, measured_ms);
     while (now_ns() < end_ns + DRAIN_NS) {
         turn(listener);
         int64_t now = now_ns();
@@ -473,10 +532,12 @@ static void run(int listener, const char *order) {
 
 int main(int argc, char **argv) {
     pthread_t meter;
-    char order[128];
+    static char order[1 << 17];
     if (argc != 3 && argc != 5) return 2;
     total = atoi(argv[1]);
     twilio = !strcmp(argv[2], "twilio");
+    wide = !strcmp(argv[2], "raw16");
+    targets = calloc((size_t)total, sizeof *targets);
     allow_many_files();
     make_ulaw();
     make_base64();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,28 @@ class Load:
         where = json.loads(await process.stdout.readline())
         return cls(process, where["ws_port"], where["udp"])
 
-    async def run(self, *, port: int, pid: int, calls: int, warm_up_s: float, seconds: float) -> dict[str, Any]:
-        """Lets so many callers speak, and measures the relay that listens at `port`."""
+    async def run(
+        self, *, ports: Sequence[int], pids: Sequence[int], calls: int, warm_up_s: float, seconds: float
+    ) -> dict[str, Any]:
+        """Lets so many callers speak, and measures a relay.
+
+        Args:
+            ports: Where the relay takes RTP: of all calls, or of each.
+            pids: Its processes.
+            calls: How many.
+            warm_up_s: Before that is measured.
+            seconds: Measured.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         read = self._process.stdout.readline
-        self._process.stdin.write(f"{port} {calls} {round(warm_up_s * 1000)} {round(seconds * 1000)}\n".encode())
+        times = f"{calls} {round(warm_up_s * 1000)} {round(seconds * 1000)}"
+        self._process.stdin.write(f"{times} {' '.join(map(str, ports))}\n".encode())
         _expect(await read(), b"begin\n")
-        started_s, relay_s, machine_s = time.monotonic(), cpu_s(pid), machine_busy_s()
+        started_s, relay_s, machine_s = time.monotonic(), sum(map(cpu_s, pids)), machine_busy_s()
         _expect(await read(), b"end\n")
         elapsed_s = time.monotonic() - started_s
-        relay_s, machine_s = cpu_s(pid) - relay_s, machine_busy_s() - machine_s
+        relay_s, machine_s = sum(map(cpu_s, pids)) - relay_s, machine_busy_s() - machine_s
         got: dict[str, Any] = json.loads(await read())
         relayed = max(1, got["at_bot"] + got["at_caller"])
         return {

@@ -22,6 +22,11 @@ def rss_kb(pid: int) -> int:
     raise ValueError(f"process {pid} has no VmRSS")
 
 
+def descriptors_of(pid: int) -> int:
+    """File descriptors that a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def machine_busy_s() -> float:
     """CPU time that all processes together have used since boot, with what the hypervisor took away."""
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])

@@ -9,7 +9,7 @@ from connector.audio.formats import AudioFormat
 from connector.media.beep import Beeper
 from connector.media.control import StreamStats
 from connector.media.playout import Playout
-from connector.media.quality import PaceMeter, Quality, SoundMeter, estimate_mos, loss_percent
+from connector.media.quality import Allowance, PaceMeter, Quality, SoundMeter, estimate_mos, loss_percent
 from connector.media.recorder import Recording
 from connector.media.rtp import RtpReject
 from connector.media.timeline import Timeline
@@ -142,7 +142,7 @@ class Gauge:
         stats.playout_dropped_bytes = self._playout.dropped_bytes
         stats.underruns = self._playout.underruns
 
-    def look(self, now_s: float) -> Quality | None:
+    def look(self, now_s: float, natures: Allowance) -> Quality | None:
         """Brings everything up to date, once a second after counters and timeline; None before audio."""
         quality, stats, timeline, playout = self.quality, self._stats, self._timeline, self._playout
         if timeline is None:
@@ -164,10 +164,10 @@ class Gauge:
         quality.bot_backlog_ms = playout.queued_ms
         quality.bot_share = round(min(1.0, playout.played_ms / 1000 / max(quality.age_s, 0.001)), 3)
         if now_s - self._looked_s >= _SECOND_S:
-            self._second(now_s)
+            self._second(now_s, natures)
         return quality
 
-    def _second(self, now_s: float) -> None:
+    def _second(self, now_s: float, natures: Allowance) -> None:
         quality, stats, playout = self.quality, self._stats, self._playout
         elapsed_s = now_s - self._looked_s
         self._looked_s = now_s
@@ -181,5 +181,5 @@ class Gauge:
         if playout.queued_ms:
             self._backlogs.append(playout.queued_ms)
             quality.out_delay_ms = float(min(self._backlogs))
-        self.caller.measure()
-        self.bot.measure()
+        self.caller.measure(natures)
+        self.bot.measure(natures)

@@ -94,6 +94,24 @@ class Quality(msgspec.Struct, omit_defaults=True):
     stranger: str = ""
 
 
+class Allowance:
+    """How many pieces may still be looked at as to their nature: that takes long, and other calls wait.
+
+    Args:
+        left: So many.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self) -> bool:
+        """Whether there was one left."""
+        self.left -= 1
+        return self.left >= 0
+
+
 class SoundMeter:
     """Keeps 100 ms of a direction when asked, and adds up what they are like.
 
@@ -104,7 +122,7 @@ class SoundMeter:
         wanted: Frames that `take` is still to be given. To be asked for each frame, so it is a plain number.
     """
 
-    __slots__ = ("_clipped", "_dc", "_encoding", "_frames", "_looks", "_loud", "_power", "_rate_hz", "sound", "wanted")
+    __slots__ = ("_clipped", "_dc", "_due", "_encoding", "_frames", "_looks", "_loud", "_power", "_rate_hz", "sound", "wanted")
 
     def __init__(self, audio: AudioFormat) -> None:
         self.sound = Sound()
@@ -112,7 +130,7 @@ class SoundMeter:
         self._encoding = audio.encoding
         self._rate_hz = audio.rate_hz
         self._frames: list[bytes] = []
-        self._looks = 0
+        self._looks = self._due = 0  # at its nature: done, and seconds until the next
         self._loud = 0  # samples, as the next three
         self._power = 0.0
         self._clipped = 0
@@ -123,8 +141,8 @@ class SoundMeter:
         self._frames.append(payload)
         self.wanted -= 1
 
-    def measure(self) -> None:
-        """Looks at what was taken, and asks for more. Once a second."""
+    def measure(self, natures: Allowance) -> None:
+        """Looks at what was taken, and asks for more. Once a second; at its nature where that is due and allowed."""
         if self._encoding not in READABLE:
             return
         payload = b"".join(self._frames)
@@ -151,8 +169,10 @@ class SoundMeter:
         sound.level_dbfs = dbfs(self._power / self._loud)
         sound.peak_dbfs = max(sound.peak_dbfs, dbfs(seen.peak**2))
         sound.clipped_share = self._clipped / self._loud
-        self._looks += 1
-        if self._looks <= NATURE_LOOKS or self._looks % NATURE_EVERY == 0:
+        self._due -= 1
+        if self._due <= 0 and natures.take():
+            self._looks += 1
+            self._due = 1 if self._looks < NATURE_LOOKS else NATURE_EVERY
             better = sounds_like(payload, self._encoding)
             sound.sounds_like = better.value if better is not None else ""
             walled = narrowband(samples, self._rate_hz)

@@ -59,7 +59,7 @@ from connector.media.control import (
 from connector.media.counters import Counters
 from connector.media.fastpath import FastPath, FastPathMissing
 from connector.media.mutestream import MuteStream
-from connector.media.quality import Quality
+from connector.media.quality import Allowance, Quality
 from connector.media.recorded import RecordedStreams
 from connector.media.recorder import Recorded, RecordTo
 from connector.media.rtp import RtpReject
@@ -71,6 +71,8 @@ EXIT_CANNOT_BIND = 4
 
 REPORT_EVERY_S = 1.0
 REPORT_AT_ONCE = 16
+NATURES_AT_ONCE = 1
+"""Of those, so that a thousand calls that begin at once do not hold each other up."""
 COLLECT_FROM = 10_000
 """Young objects; the default of 700 would have the collector run many times while streams open, in the way of audio."""
 STOP_S = 2.0
@@ -222,7 +224,7 @@ class Worker:
         self._detach(stream)
         if isinstance(stream, Stream):
             await self._carriers.release(stream)
-        ended = msgspec.structs.replace(ended, stats=stream.stats(), quality=stream.gauge.look(time.monotonic()))
+        ended = msgspec.structs.replace(ended, stats=stream.stats(), quality=stream.gauge.look(time.monotonic(), Allowance(0)))
         self._recordings.stop(stream)
         del self._streams[stream.stream_id], self._tasks[stream.stream_id]
         self._counters.add_stream(ended.stats)
@@ -286,11 +288,12 @@ class Worker:
             for turn in range(turns):
                 await asyncio.sleep(REPORT_EVERY_S / turns)
                 qualities: dict[str, Quality] = {}
+                natures = Allowance(NATURES_AT_ONCE)
                 for stream in streams[turn * REPORT_AT_ONCE : (turn + 1) * REPORT_AT_ONCE]:
                     for leg in stream.legs.values():
                         self._audio.sync(leg)
                     stream.stats()
-                    if (quality := stream.gauge.look(time.monotonic())) is not None:
+                    if (quality := stream.gauge.look(time.monotonic(), natures)) is not None:
                         quality.stranger = self._audio.strangers.loudest
                         qualities[stream.stream_id] = quality
                 if qualities and not self._send(StreamQualities(qualities)):

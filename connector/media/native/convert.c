@@ -49,16 +49,25 @@ int64_t take_base64(const uint8_t *in, uint32_t n, uint8_t *out) {
     return out - begin;
 }
 
+static inline __attribute__((always_inline)) void product(const float *known, const float *kernel, uint32_t width,
+                                                          const uint32_t made, float *wave) {
+    float sums[64] = {0}; /* stays in registers where `made` is a constant */
+    for (uint32_t w = 0; w < width; w++)
+        for (uint32_t o = 0; o < made; o++) sums[o] += known[w] * kernel[(size_t)w * made + o];
+    memcpy(wave, sums, made * sizeof *wave);
+}
+
 /* As audio/resample.py: each millisecond is a product of the samples around it with the kernel. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("arch=haswell", "default")))
+__attribute__((target_clones("avx2", "default")))
 #endif
-static void resample(const float *known, const float *kernel, uint32_t width, uint32_t made, float *wave) {
-    for (uint32_t o = 0; o < made; o++) wave[o] = 0;
-    for (uint32_t w = 0; w < width; w++) {
-        float sample = known[w];
-        const float *row = kernel + (size_t)w * made;
-        for (uint32_t o = 0; o < made; o++) wave[o] += sample * row[o];
+static void resample(const float *known, const Lane *lane, uint32_t blocks, float *wave) {
+    for (uint32_t b = 0; b < blocks; b++, known += lane->block, wave += lane->made) switch (lane->made) {
+        case 8: product(known, lane->kernel, lane->width, 8, wave); break;
+        case 16: product(known, lane->kernel, lane->width, 16, wave); break;
+        case 24: product(known, lane->kernel, lane->width, 24, wave); break;
+        case 48: product(known, lane->kernel, lane->width, 48, wave); break;
+        default: product(known, lane->kernel, lane->width, lane->made, wave);
     }
 }
 
@@ -74,18 +83,16 @@ void convert(const Lane *lane, int64_t row, const uint8_t *source, uint8_t *targ
         for (uint32_t i = 0; i < count; i++) linear[i] = lane->to_linear[source[i]];
     else memcpy(linear, source, lane->source_bytes);
     if (lane->kernel) {
-        float known[512 + MOST_FRAME / 2], wave[64];
-        uint32_t past_count = lane->width - lane->block, blocks = count / lane->block, made = 0;
+        float known[512 + MOST_FRAME / 2], wave[MOST_FRAME / 2];
+        uint32_t past_count = lane->width - lane->block, blocks = count / lane->block, made = blocks * lane->made;
         float *past = lane->past + (size_t)row * past_count;
         memcpy(known, past, past_count * sizeof *past);
         for (uint32_t i = 0; i < count; i++) known[past_count + i] = linear[i];
         memcpy(past, known + count, past_count * sizeof *past);
-        for (uint32_t b = 0; b < blocks; b++) {
-            resample(known + b * lane->block, lane->kernel, lane->width, lane->made, wave);
-            for (uint32_t o = 0; o < lane->made; o++) {
-                float v = rintf(wave[o]);
-                linear[made++] = (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v);
-            }
+        resample(known, lane, blocks, wave);
+        for (uint32_t i = 0; i < made; i++) {
+            float v = rintf(wave[i]);
+            linear[i] = (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v);
         }
         count = made;
     }

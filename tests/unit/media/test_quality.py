@@ -10,7 +10,7 @@ from connector.audio.tone import sine
 from connector.media.control import StreamStats
 from connector.media.diagnosis import Fault, Known, diagnose
 from connector.media.mos import MOS_MAX, mos, r_factor
-from connector.media.quality import PaceMeter, Quality, Sound, SoundMeter, estimate_mos, loss_percent
+from connector.media.quality import Allowance, PaceMeter, Quality, Sound, SoundMeter, estimate_mos, loss_percent
 
 GOOD = Sound(looked_ms=2000, level_dbfs=-20, peak_dbfs=-6, silence_share=0.3)
 FINE = StreamStats(packets_in=1000, packets_out=1000, bot_audio_bytes=100_000)
@@ -107,19 +107,19 @@ def test_mos_is_that_of_the_e_model() -> None:
 
 def test_a_direction_is_looked_at_a_tenth_of_the_time() -> None:
     meter = SoundMeter(AudioFormat())
-    meter.measure()
+    meter.measure(Allowance(1))
     assert meter.wanted == 5
     tone = g711.ulaw_encode(sine(600, 800, rate_hz=8000, dbfs=-10)).tobytes()
     for frame in range(50):
         if meter.wanted:
             meter.take(tone[frame % 5 * 160 :][:160])
-    meter.measure()
+    meter.measure(Allowance(1))
     assert meter.sound.looked_ms == 100
     assert meter.sound.level_dbfs == pytest.approx(-13, abs=0.2)
     assert meter.sound.peak_dbfs == pytest.approx(-10, abs=0.2)
     for _ in range(5):
         meter.take(b"\xff" * 160)
-    meter.measure()
+    meter.measure(Allowance(1))
     assert meter.sound.silence_share == 0.5
     assert meter.sound.level_dbfs == pytest.approx(-13, abs=0.2)  # of what was not silent
     assert meter.sound.sounds_like == ""
@@ -127,12 +127,18 @@ def test_a_direction_is_looked_at_a_tenth_of_the_time() -> None:
 
 def test_what_is_no_sound_as_agreed_is_told() -> None:
     meter = SoundMeter(AudioFormat(Encoding.L16, 16_000))
-    meter.measure()
+    meter.measure(Allowance(1))
     meter.take(sine(500, 1600, rate_hz=16_000).astype(">i2").tobytes())
-    meter.measure()
+    meter.measure(Allowance(1))
     assert meter.sound.sounds_like == "l16be"
+    held_up = SoundMeter(AudioFormat(Encoding.L16, 16_000))
+    for allowed in (0, 0, 1):  # when its turn comes
+        assert held_up.sound.sounds_like == ""
+        held_up.take(sine(500, 1600, rate_hz=16_000).astype(">i2").tobytes())
+        held_up.measure(Allowance(allowed))
+    assert held_up.sound.sounds_like == "l16be"
     opus = SoundMeter(AudioFormat(Encoding.OPUS, 48_000))
-    opus.measure()
+    opus.measure(Allowance(1))
     assert opus.wanted == 0
 
 
