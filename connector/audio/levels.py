@@ -55,6 +55,20 @@ class Look:
     clipped: int
     dc: float
 
+    @classmethod
+    def of_sums(cls, samples: int, total: int, squares: int, peak: int, clipped: int) -> Look:
+        """From sums over the samples, of which there is one at least.
+
+        Args:
+            samples: How many.
+            total: Of all.
+            squares: Of their squares.
+            peak: The largest magnitude.
+            clipped: How many are at the end of the range.
+        """
+        power, dc = squares / samples / FULL_SCALE**2, total / samples / FULL_SCALE
+        return cls(samples, power, peak / FULL_SCALE, clipped, dc)
+
     @property
     def dbfs(self) -> float:
         """Mean power against full scale; a full-scale sine is at -3."""

@@ -82,9 +82,9 @@ class Transcoder:
         source, target = self._formats
         if not {source.encoding, target.encoding} <= _TABLES.keys() or (source.frame_ms, target.frame_ms) != (20, 20):
             return None
-        decode, encode = _TABLES[source.encoding], _TABLES[target.encoding]
+        encode = _TABLES[target.encoding]
         return Plan(
-            None if self.identity or decode is None else decode[0](bytes(range(256))),
+            None if self.identity else codes(source.encoding),
             None if self.identity or encode is None else encode[1](np.arange(65_536).astype(np.uint16).view(np.int16)),
             self._resampler,
             source.frame_bytes,
@@ -125,6 +125,12 @@ class Transcoder:
     def convert_one(self, payload: bytes, row: int = 0) -> bytes:
         """The next piece of one row."""
         return self.convert((payload,), _ONE if row == 0 else np.array((row,)))[0]
+
+
+def codes(encoding: Encoding) -> NDArray[np.int16] | None:
+    """The samples of all 256 codes; None where they are no codes of a byte each."""
+    tables = _TABLES.get(encoding)
+    return None if tables is None else tables[0](bytes(range(256)))
 
 
 def silence(audio: AudioFormat) -> bytes:

@@ -17,10 +17,10 @@ import structlog
 
 from connector.media import counters
 from connector.media.carrier import Carrier, Numbering
-from connector.media.columns import NEVER, Columns
+from connector.media.columns import NEVER, PYTHONS, Columns
 from connector.media.counters import Counters
 from connector.media.fastpath import FastPath
-from connector.media.fastrows import PYTHONS, FastRows
+from connector.media.fastrows import FastRows
 from connector.media.frames import FRAME_BYTES
 from connector.media.idle import Idle
 from connector.media.lanes import Lanes
@@ -145,11 +145,7 @@ class AudioLoop:
         self._sender.open(row, stream.rtp.state, stream.wire.said_type, address)
         self._idle.open(row, sends_silence=stream.sends_silence)
         if self._native is not None:
-            self._native.open(row)
-            if stream.line >= 0:
-                self._of.hears[row] = self._native.lane(self._heard, row)
-                self._of.says[row] = self._native.lane(self._said, row) if stream.sends_silence else PYTHONS
-                stream.lends = bool(self._of.says[row] != PYTHONS)
+            self._native.open(row, stream, self._heard, self._said, self._of)
 
     def attach_carrier(self, stream: Stream, carrier: Carrier) -> None:
         """Exchanges audio between the stream and this connection."""
@@ -206,7 +202,11 @@ class AudioLoop:
             return
         self._timelines.sync(row)
         stream.gauge.jitter_s = self._timelines.jitter_s(row)
-        self._of.watched[row] = self._of.watched_said[row] = True  # it says whether it wants more than one frame
+        gauge, of = stream.gauge, self._of
+        gauge.caller.add(*of.sums[row, 0].tolist())
+        gauge.bot.add(*of.sums[row, 1].tolist())
+        of.sums[row] = 0
+        of.watched[row], of.watched_said[row] = gauge.watches, gauge.bot.watches
         stream.packets_out += int(self._of.sent[row])
         self._of.sent[row] = 0
         if row in self._carried:
@@ -338,7 +338,7 @@ class AudioLoop:
     def on_heard(self, row: int, frame: bytes) -> None:
         """A frame that goes to the bot, of a row that is watched."""
         stream = self._streams[row]
-        self._of.watched[row] = stream is not None and stream.gauge.see(frame)
+        self._of.watched[row] = 0 if stream is None else stream.gauge.see(frame)
 
     def on_unsent(self, row: int, frame: bytes, stamp_ms: int) -> None:
         """A frame for the bot that the fast path has not written."""
@@ -354,7 +354,7 @@ class AudioLoop:
         stream = self._streams[row]
         if stream is not None:
             stream.gauge.say(frame)
-            self._of.watched_said[row] = stream.gauge.bot.wanted > 0
+            self._of.watched_said[row] = stream.gauge.bot.watches
 
     # -- to the callers ----------------------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.media.fastrows import PYTHONS
 from connector.media.lanes import Rows
 from connector.media.mmsg import ADDRESS_BYTES
 
+PYTHONS = -1
+"""Of `hears` and `says`: that way of the row is not for the fast path."""
 NEVER = np.iinfo(np.int64).max
 """Of `due`: nobody has the row."""
 
@@ -27,8 +28,10 @@ class Columns:
         sent: Packets since the row was last synced.
         addresses: Shape (rows, ADDRESS_BYTES): where to, as `pack_address` makes them.
         lines: Number of the bot's line in the fast path, -1 for none.
-        watched: The stream wants to see what goes to the bot.
-        watched_said: The stream wants to see what the bot says.
+        watched: What goes to the bot: 0, nobody wants to see it; 1, the stream wants to; more: of so many frames and
+            one the sums do, where the fast path adds them up.
+        watched_said: What the bot says, likewise.
+        sums: Shape (rows, 2, 5): of what goes to the bot and of what it says, as `Look.of_sums` takes them.
         hears: How the fast path converts what the caller says; PYTHONS: it does not.
         says: How it converts what the bot says.
         apart: A connection of its own carries it, not RTP.
@@ -40,8 +43,9 @@ class Columns:
         self.sent: Rows = np.zeros(capacity, np.int64)
         self.addresses: NDArray[np.uint8] = np.zeros((capacity, ADDRESS_BYTES), np.uint8)
         self.lines: NDArray[np.int32] = np.full(capacity, -1, np.int32)
-        self.watched: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
-        self.watched_said: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        self.watched: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+        self.watched_said: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+        self.sums: Rows = np.zeros((capacity, 2, 5), np.int64)
         self.hears: NDArray[np.int32] = np.full(capacity, PYTHONS, np.int32)
         self.says: NDArray[np.int32] = np.full(capacity, PYTHONS, np.int32)
         self.apart: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
@@ -56,4 +60,4 @@ class Columns:
     def shared(self) -> tuple[NDArray[Any], ...]:
         """Those that the fast path works on, in the order of native/rows.c."""
         state = self.due, self.words, self.sent, self.addresses
-        return *state, self.lines, self.watched, self.watched_said, self.hears, self.says
+        return *state, self.lines, self.watched, self.watched_said, self.sums, self.hears, self.says

@@ -13,13 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.audio.transcode import Plan
+from connector.audio.formats import AudioFormat
+from connector.audio.transcode import Plan, codes
+from connector.media.columns import PYTHONS, Columns
 from connector.media.fastpath import HEARD, MOST_AT_ONCE, REST, UNSENT, FastPath
 from connector.media.lanes import Lanes, Rows
 from connector.media.mmsg import Batch
 
-PYTHONS = -1
-"""Of the columns `hears` and `says`: that way of the row is not for the helper."""
 LANES = 32
 """Kinds of conversion each way; what comes later is Python's."""
 _MOST_FRAME = 1_920
@@ -32,6 +32,7 @@ class _Lane(ctypes.Structure):
         ("kind", ctypes.c_int),
         ("to_linear", ctypes.c_void_p),
         ("from_linear", ctypes.c_void_p),
+        ("at_bot", ctypes.c_void_p),
         ("kernel", ctypes.c_void_p),
         ("past", ctypes.c_void_p),
         ("width", ctypes.c_uint32),
@@ -59,6 +60,25 @@ class RowOwner(Protocol):
         ...
 
 
+class Leg(Protocol):
+    """What has a row."""
+
+    bot_hears: AudioFormat
+    bot_says: AudioFormat
+    lends: bool
+    """Its playout is to be lent to its line."""
+
+    @property
+    def line(self) -> int:
+        """Number of its line, -1 for none."""
+        ...
+
+    @property
+    def sends_silence(self) -> bool:
+        """While the bot says nothing, silence goes to the caller."""
+        ...
+
+
 class FastRows:
     """All rows of a worker.
 
@@ -76,7 +96,9 @@ class FastRows:
         self._fd = fd
         self._batch_at = batch.at
         self._ipv6 = ipv6
-        self._lanes: dict[int, tuple[int, Plan]] = {}  # by the identity of a transcoder, which lives as long as we do
+        self._lanes: dict[
+            int, tuple[int, Plan, NDArray[np.int16] | None]
+        ] = {}  # by the identity of a transcoder, which lives as long as we do
         self._count = 0
         self._places: NDArray[np.int32] = np.zeros(MOST_AT_ONCE, np.int32)
         self._owners_of: NDArray[np.int32] = np.zeros(MOST_AT_ONCE, np.int32)
@@ -98,36 +120,50 @@ class FastRows:
         library = self._fast.library
         if not library.rows_columns(self._fast.at, self._columns.ctypes.data, self._count, self._ipv6):
             raise MemoryError("no memory for the rows of the fast path")
-        for number, plan in self._lanes.values():
-            self._give_lane(number, plan)  # the resamplers' states have grown too
+        for each in self._lanes.values():
+            self._give_lane(*each)  # the resamplers' states have grown too
 
-    def open(self, row: int) -> None:
-        """What comes from the row's address is the row's."""
+    def open(self, row: int, leg: Leg, heard: Lanes, said: Lanes, columns: Columns) -> None:
+        """The row is this one's: what comes from its address, and both ways of its audio as far as we can do them."""
         self._fast.library.rows_open(self._fast.at, row)
+        if leg.line >= 0:
+            columns.hears[row] = self.lane(heard, row, leg.bot_hears)
+            if leg.sends_silence:
+                columns.says[row] = self.lane(said, row, leg.bot_says)
+            leg.lends = bool(columns.says[row] != PYTHONS)
 
     def close(self, row: int) -> None:
         """No more."""
         self._fast.library.rows_close(self._fast.at, row)
 
-    def lane(self, lanes: Lanes, row: int) -> int:
-        """For the column `hears` or `says`: how the helper does the row's conversion, PYTHONS if it cannot."""
+    def lane(self, lanes: Lanes, row: int, bot: AudioFormat) -> int:
+        """For the column `hears` or `says`: how the helper does the row's conversion, PYTHONS if it cannot.
+
+        Args:
+            lanes: All conversions in that direction.
+            row: Which.
+            bot: In what the bot has its side of it.
+        """
         transcoder = lanes.transcoder(row)
         known = self._lanes.get(id(transcoder))
         if known is not None:
             return known[0]
         plan = transcoder.plan
         number = len(self._lanes)
-        if plan is None or number >= 2 * LANES or not self._give_lane(number, plan):
+        at_bot = codes(bot.encoding)
+        if plan is None or number >= 2 * LANES or not self._give_lane(number, plan, at_bot):
             return PYTHONS
-        self._lanes[id(transcoder)] = number, plan
+        self._lanes[id(transcoder)] = number, plan, at_bot
         return number
 
-    def _give_lane(self, number: int, plan: Plan) -> bool:
+    def _give_lane(self, number: int, plan: Plan, at_bot: NDArray[np.int16] | None) -> bool:
         lane = _Lane(source_bytes=plan.source_bytes, target_bytes=plan.target_bytes)
         if plan.to_linear is not None:
             lane.to_linear = plan.to_linear.ctypes.data
         if plan.from_linear is not None:
             lane.from_linear = plan.from_linear.ctypes.data
+        if at_bot is not None:
+            lane.at_bot = at_bot.ctypes.data
         if plan.resampler is not None:
             kernel, past = plan.resampler.kernel, plan.resampler.past
             lane.kernel, lane.past = kernel.ctypes.data, past.ctypes.data

@@ -11,7 +11,7 @@ from collections import deque
 import msgspec
 
 from connector.audio.formats import AudioFormat
-from connector.audio.levels import EMPTY_DBFS, READABLE, dbfs, look, narrowband, read, sounds_like
+from connector.audio.levels import EMPTY_DBFS, READABLE, Look, dbfs, look, narrowband, read, sounds_like
 from connector.media.mos import BPL_G711, BPL_G711_CONCEALED, mos, r_factor
 
 SAMPLE_FRAMES = 5
@@ -120,9 +120,24 @@ class SoundMeter:
 
     Attributes:
         wanted: Frames that `take` is still to be given. To be asked for each frame, so it is a plain number.
+        whole: Their sums will not do, for their nature is to be looked at.
     """
 
-    __slots__ = ("_clipped", "_dc", "_due", "_encoding", "_frames", "_looks", "_loud", "_power", "_rate_hz", "sound", "wanted")
+    __slots__ = (
+        "_clipped",
+        "_dc",
+        "_due",
+        "_encoding",
+        "_frames",
+        "_looks",
+        "_loud",
+        "_power",
+        "_rate_hz",
+        "_sums",
+        "sound",
+        "wanted",
+        "whole",
+    )
 
     def __init__(self, audio: AudioFormat) -> None:
         self.sound = Sound()
@@ -130,6 +145,8 @@ class SoundMeter:
         self._encoding = audio.encoding
         self._rate_hz = audio.rate_hz
         self._frames: list[bytes] = []
+        self._sums: tuple[int, int, int, int, int] | None = None
+        self.whole = False
         self._looks = self._due = 0  # at its nature: done, and seconds until the next
         self._loud = 0  # samples, as the next three
         self._power = 0.0
@@ -141,36 +158,48 @@ class SoundMeter:
         self._frames.append(payload)
         self.wanted -= 1
 
+    @property
+    def watches(self) -> int:
+        """As `Columns.watched` wants it."""
+        return 0 if self.wanted <= 0 else 1 if self.whole else self.wanted + 1
+
+    def add(self, samples: int, total: int, squares: int, peak: int, clipped: int) -> None:
+        """Frames of which somebody else made the sums, in place of `take`; see `Look.of_sums`."""
+        if samples:
+            self._sums = samples, total, squares, peak, clipped
+            self.wanted = 0
+
     def measure(self, natures: Allowance) -> None:
         """Looks at what was taken, and asks for more. Once a second; at its nature where that is due and allowed."""
         if self._encoding not in READABLE:
             return
-        payload = b"".join(self._frames)
+        payload, sums, whole = b"".join(self._frames), self._sums, self.whole
         self._frames.clear()
+        self._sums = None
         self.wanted = SAMPLE_FRAMES
-        self.sound.now_dbfs = EMPTY_DBFS
-        if not payload:
+        self.whole = self._due <= 1 and natures.take()
+        if not payload and sums is None:
             return
         samples = read(payload, self._encoding)
-        seen = look(samples)
+        seen = look(samples) if payload or sums is None else Look.of_sums(*sums)
         sound = self.sound
         sound.now_dbfs = dbfs(seen.power)
-        ms = samples.size * 1000 // self._rate_hz
+        ms = seen.samples * 1000 // self._rate_hz
         silent_ms = sound.silence_share * sound.looked_ms + (ms if seen.silent else 0)
         sound.looked_ms += ms
         sound.silence_share = silent_ms / sound.looked_ms if sound.looked_ms else 0.0
-        self._dc += seen.dc * samples.size
+        self._dc += seen.dc * seen.samples
         sound.dc = self._dc * 1000 / max(1, sound.looked_ms * self._rate_hz)
         if seen.silent:
             return
-        self._loud += samples.size
-        self._power += seen.power * samples.size
+        self._loud += seen.samples
+        self._power += seen.power * seen.samples
         self._clipped += seen.clipped
         sound.level_dbfs = dbfs(self._power / self._loud)
         sound.peak_dbfs = max(sound.peak_dbfs, dbfs(seen.peak**2))
         sound.clipped_share = self._clipped / self._loud
         self._due -= 1
-        if self._due <= 0 and natures.take():
+        if self._due <= 0 and whole and payload:
             self._looks += 1
             self._due = 1 if self._looks < NATURE_LOOKS else NATURE_EVERY
             better = sounds_like(payload, self._encoding)

@@ -224,7 +224,9 @@ class Worker:
         self._detach(stream)
         if isinstance(stream, Stream):
             await self._carriers.release(stream)
-        ended = msgspec.structs.replace(ended, stats=stream.stats(), quality=stream.gauge.look(time.monotonic(), Allowance(0)))
+        ended = msgspec.structs.replace(
+            ended, stats=stream.stats(), quality=stream.gauge.look(time.monotonic(), Allowance(0))
+        )
         self._recordings.stop(stream)
         del self._streams[stream.stream_id], self._tasks[stream.stream_id]
         self._counters.add_stream(ended.stats)

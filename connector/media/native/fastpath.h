@@ -92,6 +92,7 @@ typedef struct {
     int kind;
     const int16_t *to_linear;   /* of 256 codes; NULL: the source is linear */
     const uint8_t *from_linear; /* by the 16 bits of a sample; NULL: the target is linear */
+    const int16_t *at_bot;      /* of 256 codes, in which the bot has it; NULL: linear */
     const float *kernel;        /* (width, made); NULL: the same rate */
     float *past;                /* by row, width - block each */
     uint32_t width, block, made;
@@ -99,6 +100,11 @@ typedef struct {
     uint8_t silence[MOST_FRAME];         /* a frame of it at the source */
 } Lane;
 
+typedef struct {
+    int64_t samples, total, squares, peak, clipped;
+} Sums; /* of samples, as audio/levels.py */
+
+void add_sums(Sums *sums, const int16_t *table, const uint8_t *frame, uint32_t bytes);
 void convert(const Lane *lane, int64_t row, const uint8_t *source, uint8_t *target);
 void make_base64(void);
 uint32_t put_base64(uint8_t *at, const uint8_t *in, uint32_t n);

@@ -26,8 +26,9 @@ typedef struct { /* by row; as in fastrows.py */
     int64_t *sent;
     const uint8_t *addresses;
     const int32_t *lines;
-    const uint8_t *watched;      /* frames to the bot are shown to Python */
-    const uint8_t *watched_said; /* frames of the bot are */
+    uint8_t *watched;      /* frames to the bot: 1, they are shown to Python; more, so many and one are added up */
+    uint8_t *watched_said; /* frames of the bot likewise */
+    Sums *sums;            /* of both ways */
     const int32_t *hears;        /* lane of what the caller says; -1: Python's */
     const int32_t *says;         /* lane of what the bot says; -1: Python's */
 } Columns;
@@ -77,7 +78,7 @@ int rows_columns(FastPath *f, const Columns *columns, int32_t count, int32_t ipv
 /* How to convert: kinds of Lane, filled by Python. 0 when there are too many, or its frames are too long. */
 int rows_lane(FastPath *f, int32_t number, const Lane *lane) {
     if (number < 0 || number >= LANES || lane->source_bytes > MOST_FRAME || lane->target_bytes > MOST_FRAME ||
-        (lane->kernel && (lane->width - lane->block > 512 || lane->made > 64)))
+        (lane->kernel && (lane->width - lane->block > 512 || (lane->made != 8 && lane->made != 16 && lane->made != 24 && lane->made != 48))))
         return 0;
     f->rows->lanes[number] = *lane;
     return 1;
@@ -130,6 +131,14 @@ static int64_t take_packet(const Columns *c, int32_t row, double now_s) {
     return (state[FRAMES] - 1) * FRAME_MS;
 }
 
+/* What a watched frame comes to; whether Python is to see it. */
+static int watch(uint8_t *watched, Sums *sums, const Lane *lane, const uint8_t *frame, uint32_t bytes) {
+    if (*watched <= 1) return *watched;
+    add_sums(sums, lane->at_bot, frame, bytes);
+    if (--*watched == 1) *watched = 0;
+    return 0;
+}
+
 static int expected_one(const Columns *c, int32_t row, const uint8_t *packet, uint32_t size) {
     uint32_t words[3];
     memcpy(words, packet, sizeof words);
@@ -166,7 +175,8 @@ int rows_hear(FastPath *f, int fd, struct mmsghdr *batch, double now_s, int32_t 
         const uint8_t *rest;
         uint32_t rest_bytes;
         convert(lane, row, packet + RTP_HEADER, converted);
-        if (c->watched[row]) tell(&out, row, HEARD, converted, lane->target_bytes, stamp_ms);
+        if (watch(&c->watched[row], &c->sums[2 * row], lane, converted, lane->target_bytes))
+            tell(&out, row, HEARD, converted, lane->target_bytes, stamp_ms);
         int32_t number = c->lines[row];
         int done = write_message(f, line_at(f, number), converted, lane->target_bytes, stamp_ms, &rest, &rest_bytes);
         if (done == NOT_SENT) tell(&out, row, UNSENT, converted, lane->target_bytes, stamp_ms);
@@ -215,7 +225,8 @@ int rows_say(FastPath *f, int fd, int64_t step, double now_s, int32_t *quiet, in
         if ((uint32_t)l->playout.is.frame_bytes != lane->source_bytes) continue;
         uint32_t size = playout_read(&l->playout, frame);
         if (size < lane->source_bytes) memcpy(frame + size, lane->silence + size, lane->source_bytes - size);
-        if (size && c->watched_said[row] && out.count < room && data_room - out.at >= MOST_FRAME)
+        if (size && out.count < room && data_room - out.at >= MOST_FRAME &&
+            watch(&c->watched_said[row], &c->sums[2 * row + 1], lane, frame, lane->source_bytes))
             tell(&out, row, SAID, frame, lane->source_bytes, 0);
         convert(lane, row, frame, r->packets[count] + RTP_HEADER);
         int64_t skipped = (step - c->due[row]) / PHASES;

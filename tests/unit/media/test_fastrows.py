@@ -1,21 +1,24 @@
 """Rows and playouts in the compiled helper against the Python that they spare: same bytes, same counters."""
 
 import contextlib
+import dataclasses
 import socket
+import types
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
+from connector.audio import levels
 from connector.audio.formats import AudioFormat, Encoding
 from connector.audio.transcode import Transcoder
 from connector.dialects.base import AudioPattern, AudioTemplate, Field
-from connector.media.columns import Columns
+from connector.media.columns import PYTHONS, Columns
 from connector.media.control import StreamStats
 from connector.media.fastpath import MOST_AT_ONCE, FastPath, Line
 from connector.media.fastplayout import FastPlayout
-from connector.media.fastrows import PYTHONS, FastRows
+from connector.media.fastrows import FastRows
 from connector.media.lanes import Lanes
 from connector.media.mmsg import Batch, pack_address
 from connector.media.playout import Playout
@@ -72,10 +75,12 @@ class OneRow:
         host, port = self.caller.getsockname()
         self.sender.open(ROW, (65_530, 0xFFFFFF00, 77, True), 0, pack_address(socket.AF_INET, host, port))
         self.columns.lines[ROW] = self.line.number
-        self.columns.hears[ROW] = self.fast_rows.lane(self.lanes[0], ROW)
-        self.columns.says[ROW] = self.fast_rows.lane(self.lanes[1], ROW)
-        assert PYTHONS not in (self.columns.hears[ROW], self.columns.says[ROW])
-        self.fast_rows.open(ROW)
+        leg = types.SimpleNamespace(
+            line=self.line.number, bot_hears=heard, bot_says=said, lends=False, sends_silence=True
+        )
+        self.fast_rows.open(ROW, leg, *self.lanes, self.columns)
+        assert leg.lends
+        assert self.columns.hears[ROW] != PYTHONS
 
     def close(self) -> None:
         self.fast.close()
@@ -349,6 +354,33 @@ def test_what_bots_say_reaches_callers_as_if_python_had_done_it(
         assert own == vars(lent.model)
         sender = row.sender.state(ROW)
         assert sender == lent.sender.state
+
+
+@pytest.mark.parametrize("audio", FORMATS, ids=lambda audio: f"{audio.encoding.value}-{audio.rate_hz}")
+def test_frames_that_nobody_has_to_see_are_added_up(audio: AudioFormat) -> None:
+    random = np.random.default_rng(1)
+    with one_row(audio, audio) as row:
+        lent = Lent(row, audio, 0)
+        lent.playout.lend(row.line)
+        row.timelines.open(ROW, Timeline(0.0))
+        row.timelines.receive_one(ROW, RtpPacket(0, 0, 0, 7, bytes(160)), 0.0)
+        row.line.write(AudioTemplate((Field.BYTES,), binary=True))
+        row.columns.watched[ROW], row.columns.watched_said[ROW] = 3, 4
+        said = []
+        for number in range(1, 6):
+            payload = random.integers(0, 256, 160, np.uint8).tobytes()
+            row.caller.sendto(build(RtpPacket(0, number, 160 * number, 7, payload)), row.rtp.getsockname())
+            said.append(random.integers(0, 256, audio.frame_bytes, np.uint8).tobytes())
+            lent.write(said[-1])
+        row.fast_rows.hear(0.02)
+        for step in range(5):
+            row.fast_rows.say(10 + 10 * step, 0.0)
+        assert row.seen == []
+        assert (row.columns.watched[ROW], row.columns.watched_said[ROW]) == (0, 0)
+        for sums, frames in ((row.columns.sums[ROW, 0], row.at_bot()[:2]), (row.columns.sums[ROW, 1], said[:3])):
+            samples = levels.read(b"".join(frames), audio.encoding)
+            own, theirs = levels.look(samples), levels.Look.of_sums(*sums.tolist())
+            assert dataclasses.astuple(own) == pytest.approx(dataclasses.astuple(theirs), rel=1e-4, abs=1e-6)
 
 
 def test_messages_are_counted_once_who_ever_took_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from connector.audio import g711
@@ -132,14 +133,32 @@ def test_what_is_no_sound_as_agreed_is_told() -> None:
     meter.measure(Allowance(1))
     assert meter.sound.sounds_like == "l16be"
     held_up = SoundMeter(AudioFormat(Encoding.L16, 16_000))
-    for allowed in (0, 0, 1):  # when its turn comes
+    for allowed in (0, 1, 0):  # when its turn comes, and of the second that follows
         assert held_up.sound.sounds_like == ""
-        held_up.take(sine(500, 1600, rate_hz=16_000).astype(">i2").tobytes())
         held_up.measure(Allowance(allowed))
+        assert held_up.watches == (1 if allowed else 6)
+        held_up.take(sine(500, 1600, rate_hz=16_000).astype(">i2").tobytes())
+    held_up.measure(Allowance(0))
     assert held_up.sound.sounds_like == "l16be"
     opus = SoundMeter(AudioFormat(Encoding.OPUS, 48_000))
     opus.measure(Allowance(1))
     assert opus.wanted == 0
+
+
+def test_sums_say_the_same_as_the_samples() -> None:
+    by_frames, by_sums = SoundMeter(AudioFormat()), SoundMeter(AudioFormat())
+    for amplitude_dbfs in (-90, -10, 0):
+        tone = g711.ulaw_encode(sine(600, 800, rate_hz=8000, dbfs=amplitude_dbfs)).tobytes()
+        samples = g711.ulaw_decode(tone).astype(int)
+        clipped = int((abs(samples) >= 32_100).sum())
+        by_frames.take(tone)
+        by_sums.add(800, int(samples.sum()), int((samples**2).sum()), int(abs(samples).max()), clipped)
+        for meter in (by_frames, by_sums):
+            meter.measure(Allowance(0))
+    ours, theirs = (msgspec.structs.asdict(meter.sound) for meter in (by_frames, by_sums))
+    assert ours.pop("sounds_like") == theirs.pop("sounds_like") == ""
+    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert by_sums.sound.clipped_share > 0
 
 
 def test_pace_is_known_after_five_seconds_of_speech() -> None:
