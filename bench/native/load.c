@@ -2,6 +2,7 @@
  *
  *   load CALLS twilio|raw|raw16 [CERTIFICATE KEY]
  *
+ * or, with `load 0 echo`, a bot that says what it hears and checks its numbers; "report" on standard input tells. Else it
  * prints {"ws_port": N, "udp": [...]}; then for each line "CALLS WARM_UP_MS MEASURED_MS RTP_PORT..." of standard input it
  * sends for so long and prints "begin", "end" and a line of JSON. One port is that of all calls. Ends with standard input.
  *
@@ -38,6 +39,7 @@ typedef struct {
 } Caller;
 
 typedef struct {
+    long number; /* of the last message, where it echoes */
     int fd, open, lead;
     size_t have, pending;
     uint8_t in[8192], out[2048];
@@ -53,7 +55,7 @@ typedef struct {
     size_t count, room;
 } Samples;
 
-static int twilio, wide, epoll_fd, timer_fd, total, active;
+static int twilio, wide, echo, epoll_fd, timer_fd, total, active;
 static Caller *callers;
 static Bot **bots;
 static int bot_count, bot_room;
@@ -310,6 +312,29 @@ static void speak_to(Bot *b, Stamp s) {
     else bot_dropped++;
 }
 
+static long echoed, numbers_wrong, streams_heard;
+
+/* What is said goes back as it is; of Twilio's numbers each is one more than the last. */
+static void say_back(Bot *b, WsFrame *frame) {
+    uint8_t message[4096], *text = message + 16, *end = frame->data + frame->size;
+    uint8_t *numbered = memmem(frame->data, frame->size, "\"sequenceNumber\":\"", 18);
+    long number = numbered ? atol((char *)numbered + 18) : 0;
+    if (number) {
+        numbers_wrong += number != b->number + 1;
+        b->number = number;
+    }
+    char *at = payload_in(frame->data, frame->size);
+    uint8_t *quote = at ? memchr(at, '"', (size_t)(end - (uint8_t *)at)) : NULL;
+    if (!quote || quote - (uint8_t *)at > 3000) return;
+    size_t n = (size_t)sprintf((char *)text, "{\"event\":\"media\",\"media\":{\"payload\":\"%.*s\"}}",
+                               (int)(quote - (uint8_t *)at), at);
+    uint8_t *out = ws_frame(text, n, WS_TEXT, 0);
+    if (bot_send(b, out, (size_t)(text + n - out))) echoed++;
+    else bot_dropped++;
+    streams_heard += !b->lead;
+    b->lead = 1;
+}
+
 static void take(Bot *b, WsFrame *frame) {
     uint8_t ulaw[STAMP], reply[160];
     Stamp s;
@@ -318,6 +343,10 @@ static void take(Bot *b, WsFrame *frame) {
         memcpy(reply + 16, frame->data, n);
         uint8_t *at = ws_frame(reply + 16, n, frame->opcode == WS_PING ? WS_PONG : WS_CLOSE, 0);
         bot_send(b, at, (size_t)(reply + 16 + n - at));
+        return;
+    }
+    if (echo) {
+        say_back(b, frame);
         return;
     }
     if (frame->opcode == WS_TEXT && twilio) {
@@ -537,6 +566,7 @@ int main(int argc, char **argv) {
     total = atoi(argv[1]);
     twilio = !strcmp(argv[2], "twilio");
     wide = !strcmp(argv[2], "raw16");
+    echo = !strcmp(argv[2], "echo");
     targets = calloc((size_t)total, sizeof *targets);
     allow_many_files();
     make_ulaw();
@@ -576,6 +606,12 @@ int main(int argc, char **argv) {
         else if (kind == CALLER) hear(index);
         else if (kind == ORDERS) {
             if (!fgets(order, sizeof order, stdin)) return 0;
+            if (echo) {
+                printf("{\"echoed\": %ld, \"dropped\": %ld, \"numbers_wrong\": %ld, \"streams\": %ld, \"cpu_s\": %.3f}\n",
+                       echoed, bot_dropped, numbers_wrong, streams_heard, cpu_s());
+                fflush(stdout);
+                continue;
+            }
             run(listener, order);
         }
     }

@@ -80,6 +80,14 @@ class Load:
             "load_is_limit": got["load_cores"] > LIMIT_CORES or got["load_late_p99_ms"] > LIMIT_LATE_MS,
         }
 
+    async def report(self) -> dict[str, Any]:
+        """What a load that only echoes has counted."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"report\n")
+        told: dict[str, Any] = json.loads(await self._process.stdout.readline())
+        return told
+
     async def stop(self) -> None:
         """Ends it."""
         assert self._process.stdin is not None

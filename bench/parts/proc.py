@@ -27,6 +27,11 @@ def descriptors_of(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started: of a connector, its media workers."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def machine_busy_s() -> float:
     """CPU time that all processes together have used since boot, with what the hypervisor took away."""
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
