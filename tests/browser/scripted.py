@@ -31,6 +31,7 @@ class Scripted:
         self.began = time.time()
         self.sequence = 1
         self.sent = 0
+        self._came = 1_000
         self.sockets: set[web.WebSocketResponse] = set()
         self.queues = [self._queue(n) for n in range(queues)]
         self.agents = [self._agent(n, queues) for n in range(agents)]
@@ -108,17 +109,40 @@ class Scripted:
             yield str(server.make_url("/"))
 
     async def change(self, seconds: float, per_second: int) -> None:
-        """Changes items at a pace, one message a change."""
-        for _ in range(int(seconds * per_second)):
+        """Changes items at a pace, one message a change: an agent and a queue, a caller who comes and one who goes.
+
+        The meters of all streams change once a second beside that.
+        """
+        began = asyncio.get_running_loop().time()
+        for number in range(int(seconds * per_second)):
             agent, queue = self._random.choice(self.agents), self._random.choice(self.queues)
             agent.update(state=self._random.choice(STATES), since=time.time(), reason="")
             queue.update(waiting=self._random.randrange(9), waiting_since=time.time())
-            message = {"type": "delta", "after": self.sequence, "changed": [agent, queue], "removed": [], "events": []}
+            changed, removed = [agent, queue], []
+            if number % 2 and self.callers:
+                gone = self.callers.pop(0)
+                removed.append({"kind": "caller", "id": gone["id"]})
+                self._came += 1
+                self.callers.append(self._caller(self._came, queue))
+                changed.append(self.callers[-1])
+            if number % per_second == 0:
+                changed += self._metered()
+            message = {"type": "delta", "after": self.sequence, "changed": changed, "removed": removed, "events": []}
             self.sequence += 2
             for socket in list(self.sockets):
                 await socket.send_json({**message, **self._now()})
             self.sent += 1
-            await asyncio.sleep(1 / per_second)
+            await asyncio.sleep(max(0.0, began + (number + 1) / per_second - asyncio.get_running_loop().time()))
+
+    def _metered(self) -> list[dict[str, Any]]:
+        """All streams with a level of now."""
+        for stream in self.streams:
+            if stream["meters"]:
+                stream["meters"] |= {
+                    "caller_dbfs": -60 * self._random.random(),
+                    "bot_dbfs": -60 * self._random.random(),
+                }
+        return self.streams
 
     async def _close(self, _application: web.Application) -> None:
         for socket in list(self.sockets):

@@ -11,6 +11,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import ARTEFACTS
 from tests.browser.scripted import Scripted
+from tests.browser.watch import Held, Watch
 
 AXE = Path(__file__).parents[2] / "wallboard/node_modules/axe-core/axe.min.js"
 WIDTHS = {"phone": (390, 844), "desk": (1280, 800), "large": (1920, 1080)}
@@ -21,12 +22,6 @@ VIEWS = {
     "calls": "#/calls",
     "wall": "#/wall",
 }
-
-LONG_TASKS = """
-() => { window.longTasks = [];
-        new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((each) => each.duration)))
-          .observe({ type: "longtask" }); }
-"""
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -86,10 +81,35 @@ async def test_two_hundred_agents_at_twenty_changes_a_second_are_shown_and_the_p
     async with scripted.serving() as url:
         await page.goto(f"{url}#/agents")
         await expect(page.locator("table.agents tbody tr")).to_have_count(200)
-        await page.evaluate(LONG_TASKS)
+        watch = await Watch.of(page)
+        await watch.begin()
         await asyncio.wait_for(scripted.change(6, 20), 60)
-        tasks = await page.evaluate("window.longTasks")
+        tasks = await watch.long_tasks()
         (ARTEFACTS / "long-tasks.txt").write_text(f"{len(tasks)} over 50 ms in 6 s: {tasks}\n")
         paused = sum(each["state"] == "paused" for each in scripted.agents)
         await page.locator("label", has_text="State").locator("select").select_option("paused")
         await expect(page.locator("output")).to_have_text(f"{paused} agents")
+
+
+async def test_memory_is_flat_however_much_comes_and_goes(page: Page) -> None:
+    """Callers, streams and views, each left again; `bench/page.py` does it for half an hour."""
+    scripted = Scripted(queues=20, agents=60)
+    held: list[Held] = []
+    async with scripted.serving() as url:
+        await page.goto(f"{url}#/agents")
+        await expect(page.locator("table.agents tbody tr")).to_have_count(60)
+        watch = await Watch.of(page)
+        for _ in range(4):
+            for view, rows in (
+                ("queues", "a.tile"),
+                ("calls", "table.streams tbody tr"),
+                ("agents", "table.agents tbody tr"),
+            ):
+                await page.evaluate("view => { location.hash = view }", f"#/{view}")
+                await expect(page.locator(rows).last).to_be_visible()
+                await asyncio.wait_for(scripted.change(1, 100), 60)
+            held.append(await watch.held())
+    first, last = held[1], held[-1]  # in the first round everything is done for the first time
+    assert last.heap_bytes - first.heap_bytes < 1_000_000, held
+    assert last.listeners <= first.listeners * 1.2, held
+    assert last.nodes <= first.nodes * 1.2, held

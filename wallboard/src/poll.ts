@@ -11,14 +11,14 @@ export interface Polled<T> {
   error: string;
 }
 
-export function usePoll<T>(read: () => Promise<T>, period_ms: number, key = ""): Signal<Polled<T>> {
+export function usePoll<T>(read: (before: T | null) => Promise<T>, period_ms: number, key = ""): Signal<Polled<T>> {
   const result = useMemo(() => signal<Polled<T>>({ value: null, at: 0, error: "" }), [key]);
   useEffect(() => {
     let timer = 0;
     let ended = false;
     const once = async (): Promise<void> => {
       try {
-        const value = await read();
+        const value = await read(result.value.value);
         if (!ended) result.value = { value, at: Date.now() / 1000, error: "" };
       } catch (error) {
         if (!ended) result.value = { ...result.value, error: error instanceof Error ? error.message : String(error) };

@@ -167,7 +167,6 @@ export interface QueueFigures {
       time_zone: string;
     };
     today: QueueWindow;
-    m60: QueueWindow;
   };
 }
 
@@ -183,7 +182,7 @@ export interface Trend {
 export interface AgentFigures {
   pbx: string;
   agent: string;
-  figures: { today: { talks: number; answered: number; rang_in_vain: number; occupancy: number | null } };
+  figures: { today: { talks: number; rang_in_vain: number } };
 }
 
 export interface Leg {

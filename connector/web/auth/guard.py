@@ -166,7 +166,7 @@ def _check_host(came: Came, allowed: set[str | None]) -> None:
 
 def _check_origin(request: web.Request, came: Came, allowed: frozenset[str]) -> None:
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is None or origin in allowed or _netloc(origin) == came.host:
+    if origin is None or origin in allowed or _is_own(origin, came):
         return
     raise Refused(
         403,
@@ -177,9 +177,10 @@ def _check_origin(request: web.Request, came: Came, allowed: frozenset[str]) -> 
     )
 
 
-def _netloc(origin: str) -> str:
-    """Host and port of an origin, empty for one that is none (`null`)."""
+def _is_own(origin: str, came: Came) -> bool:
+    """A page of this host; where we come by TLS, one that did too: others on the way could have written it."""
     try:
-        return urlsplit(origin).netloc
+        parts = urlsplit(origin)
     except ValueError:
-        return ""
+        return False
+    return parts.netloc == came.host and (parts.scheme == "https" or not came.secure)

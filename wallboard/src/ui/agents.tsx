@@ -13,6 +13,7 @@ import type { AgentFigures, AgentItem, LiveCall } from "../wire";
 import { AgentDialog } from "./agent_dialog";
 import { Choice } from "./choice";
 import { FiguresAge } from "./figures_age";
+import { useGrowing } from "./growing";
 import { pure, Scroll, Since, State, STATES, Value } from "./parts";
 
 type Today = AgentFigures["figures"]["today"];
@@ -76,7 +77,7 @@ export function AgentTable({ agents }: { agents: AgentItem[] }) {
   const sort = (query.get("sort") ?? "state") as Key;
   const down = query.get("down") === "1";
   const today = (agent: AgentItem): Today | undefined => figures.value.value?.get(agent.id);
-  const rows = sorted(agents, sort, down, today);
+  const rows = sorted(agents, sort, down, today).slice(0, useGrowing(agents.length));
   const order = (key: Key): void => {
     refine("down", sort === key && !down ? "1" : "");
     refine("sort", key);

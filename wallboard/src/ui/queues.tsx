@@ -10,6 +10,7 @@ import { type Level, ofAbandoned, ofServiceLevel, ofWait, ofWaiting } from "../t
 import type { QueueFigures, QueueItem, Trend } from "../wire";
 import { Choice } from "./choice";
 import { FiguresAge } from "./figures_age";
+import { useGrowing } from "./growing";
 import { pure, Scroll, Since, Value } from "./parts";
 import { Spark } from "./spark";
 
@@ -65,7 +66,8 @@ export function Queues() {
   const trends = useTrends();
   const { query } = route.value;
   const figures = polled.value.value;
-  const queues = chosenQueues(figures);
+  const chosen = chosenQueues(figures);
+  const queues = chosen.slice(0, useGrowing(chosen.length));
   if (tables.value.queue.size === 0) return <p>{t("no_queues")}</p>;
   return (
     <>
