@@ -38,6 +38,8 @@ from tests.unit.web.test_rest import get
 
 AT = 1_800_000_000.0 - 100.0
 NUMBERS = {"alpha": "+4930111222", "beta": "+4940999888"}
+OF_CALLS = ("actions", "listening", "listeners", "recordings", "streams")
+"""What one does with calls; each such act has a right of its own."""
 HIDDEN = re.compile(r"beta|\+4940999888|Ben|PJSIP/ben|2\.beta")
 """What nobody of alpha may read anywhere."""
 
@@ -365,6 +367,6 @@ async def test_what_changes_things_needs_more_than_seeing(make_site: MakeSite, r
         if endpoint.method == "GET" or endpoint.tag == "session":
             continue
         assert endpoint.right not in (None, Right.OWN, Right.SEE), endpoint.name
-        if endpoint.tag not in ("actions", "listening", "recordings", "streams"):
+        if endpoint.tag not in OF_CALLS:
             assert endpoint.right is Right.ADMINISTER, endpoint.name
     assert (await get(site, "/directory/people", "POST", json={"id": "x"}, headers=headers))[0] == 403
