@@ -105,9 +105,11 @@ async def test_sighup_takes_changed_profiles_and_refuses_wrong_ones(
         settings.write_text('[profile.first]\nurl = "ftp://no.websocket"\n')
         connector.send_signal(signal.SIGHUP)
         await _until_logged(connector, "reload_refused")
-        settings.write_text(f'[profile.second]\nurl = "{bot.url}"\n')
+        assert connector.log_file is not None
+        assert '"event":' not in connector.log_file.read_text("utf-8")
+        settings.write_text(f'[log]\nformat = "json"\n[profile.second]\nurl = "{bot.url}"\n')
         connector.send_signal(signal.SIGHUP)
-        await _until_logged(connector, "reloaded")
+        await _until_logged(connector, '"event": "reloaded"')  # as JSON, which the log was not before
         other = await _talk(caller, bot, "second")
         gone = await caller.call("bot_first")
         await until_heard(gone, MARK_HZ)
