@@ -31,7 +31,7 @@ from tests.asterisk.test_check import broken, findings_of
 from tests.asterisk.tls_kit import PAGE, Tls, include_tls, make_certificates
 
 BOT_HZ = 600
-PATTERNS = ("bot-first", "assisted", "overflow", "campaign", "spare")
+PATTERNS = ("bot-first", "assisted", "overflow", "campaign", "with-key", "spare")
 PHONE_CONTEXT = "[from-phones](+)\n" + "".join(f"exten => {name},1,Goto(connector-{name},s,1)\n" for name in PATTERNS)
 SPARE_BOT = "ws://127.0.0.1:8766/media"
 
@@ -59,6 +59,7 @@ async def site(make_asterisk: MakeAsterisk) -> AsyncIterator[Site]:
         append={
             "extensions.conf": f"#include connector-patterns.conf\n{PHONE_CONTEXT}",
             "pjsip.conf": "#include connector-pjsip.conf",
+            "features.conf": "[applicationmap]\n#include connector-features.conf",
             "websocket_client.conf": "#include connector-websocket-client.conf",
         },
     )
@@ -208,9 +209,10 @@ async def connector(
 ) -> AsyncIterator[ConnectorProcess]:
     process = make_connector(
         beside=site.pbx,
-        bots={"support": bot.url, "overflow": bot.url, "spring": bot.url},
+        bots={"support": bot.url, "overflow": bot.url, "spring": bot.url, "coach": bot.url},
         pbx={"main": site.tls.settings(site.pbx)},
         profile={
+            "coach": {"mode": "on_demand"},
             "spring": {"match": {"campaigns": ["spring"]}},
             # Where there is chan_websocket, this one's audio goes by wss:// to Asterisk.
             "overflow": {"audio": "rtp/ulaw" if site.pbx.version.startswith("16.") else "websocket/ulaw"},
@@ -265,6 +267,23 @@ async def test_a_campaign_chooses_the_bot(site: Site, connector: ConnectorProces
     await until_nothing_left(site.pbx)
 
 
+async def test_the_agent_calls_a_listening_server_in_by_a_key(
+    site: Site, connector: ConnectorProcess, bot: RecordingBot, alice: Phone, agent: Phone
+) -> None:
+    after, calls = len(bot.streams), len(agent.calls)
+    call = await alice.call("with-key")
+    conversation = await (await agent.next_call(after=calls)).wait_answered()
+    await call.wait_answered()
+    await conversation.rtp.wait_for_packets(20)
+    await conversation.send_digits("*55")
+    stream = await bot.next_stream(after=after)
+    assert {"inbound", "outbound"} >= set(stream.start["tracks"])
+    await stream.until_heard(CALLER_HZ)
+    await call.hang_up()
+    await stream.closed.wait()
+    await until_nothing_left(site.pbx)
+
+
 # -- a certificate that is not trusted -----------------------------------------------------------------------------
 
 
@@ -293,7 +312,7 @@ async def test_another_ca_is_refused_before_anything_is_sent(
 
 async def until_logged(log_file: Path, events: set[str]) -> dict[str, str]:
     """Waits for these lines; returns what each says."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             lines = [json.loads(line) for line in log_file.read_text().splitlines() if line.startswith("{")]
             said = {line["event"]: str(line.get("detail", "")) for line in lines}
