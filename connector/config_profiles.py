@@ -143,6 +143,9 @@ class PlayoutSettings(Section):
     idle: Literal["silence", "nothing"] = "silence"
     """What Asterisk gets while the bot says nothing: packets of silence, or, over RTP, no packets. Some phones and
     trunks give a call up that brings them none."""
+    cleared_marks: Literal["return", "leave_out"] = "return"
+    """Whether a mark is returned when the audio before it is cleared: at once, as Twilio does, or never, for a bot that
+    takes a mark for what the caller has heard."""
     gain_db: Annotated[float, Field(ge=-40, le=20)] = 0
     """How much louder the bot is made."""
     fade_ms: Annotated[int, Field(ge=0, le=200)] = 0

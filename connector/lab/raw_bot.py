@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request
 
 from connector.lab.useragent import HOST
 
@@ -90,10 +91,13 @@ class RawBot:
 
     Attributes:
         streams: Those that it had, oldest first.
+        takes: While it is not set a call waits for the answer to its upgrade.
     """
 
     def __init__(self) -> None:
         self.streams: list[RawStream] = []
+        self.takes = asyncio.Event()
+        self.takes.set()
         self._server: Server | None = None
         self._new = asyncio.Event()
         self.url = ""
@@ -115,7 +119,7 @@ class RawBot:
         return self.streams[after]
 
     async def __aenter__(self) -> Self:
-        self._server = await serve(self._converse, HOST, 0, compression=None)
+        self._server = await serve(self._converse, HOST, 0, compression=None, process_request=self._wait)
         self.url = f"ws://{HOST}:{next(iter(self._server.sockets)).getsockname()[1]}/"
         return self
 
@@ -125,6 +129,9 @@ class RawBot:
         assert self._server is not None
         self._server.close()
         await self._server.wait_closed()
+
+    async def _wait(self, connection: ServerConnection, request: Request) -> None:
+        await self.takes.wait()
 
     async def _converse(self, connection: ServerConnection) -> None:
         stream = RawStream(connection)

@@ -171,6 +171,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
         reorder_max_ms: How long a packet of the caller may wait for one before it.
         conceal_loss: Whether the sound of packets that were lost is made up.
         drop_oldest: What gives way when too much audio of the bot waits.
+        return_cleared: Whether marks are returned whose audio was cleared.
         send_silence: Whether Asterisk gets silence while the bot says nothing; else it gets no RTP.
         voice: What is done to the bot's voice.
     """
@@ -195,6 +196,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag="open"):
     reorder_max_ms: int = 0
     conceal_loss: bool = False
     drop_oldest: bool = False
+    return_cleared: bool = True
     send_silence: bool = True
     voice: VoiceOptions = VoiceOptions()
 

@@ -379,7 +379,9 @@ class Stream:
                 self._stats.clears += 1
                 played_ms = self._playout.played_ms
                 waiting = [] if self.carrier is None else self.carrier.clear()
-                self._return_marks(waiting + self._playout.clear())
+                back = waiting + self._playout.clear()
+                returned = self._request.return_cleared
+                self._return_marks([name for name in back if returned or isinstance(name, AfterAudio)])
                 self._say(self._numbered().cleared(played_ms))
             case BotReply(messages):
                 self._say(messages)

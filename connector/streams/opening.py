@@ -43,6 +43,7 @@ def open_message(
         reorder_max_ms=profile.reorder_max_ms,
         conceal_loss=profile.conceal_loss,
         drop_oldest=profile.playout.when_full == "drop_oldest",
+        return_cleared=profile.playout.cleared_marks == "return",
         send_silence=profile.playout.idle == "silence",
         voice=VoiceOptions(
             gain_db=profile.playout.gain_db,

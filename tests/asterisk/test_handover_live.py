@@ -19,13 +19,16 @@ from connector.lab.call import Call
 from connector.lab.conf import LabConf
 from connector.lab.phone import Answer, Phone
 from connector.lab.process import ConnectorProcess
-from connector.lab.proof import MARK_HZ, until_heard, until_nothing_left
+from connector.lab.proof import MARK_HZ, is_loud, until_heard, until_nothing_left
 from connector.lab.raw_bot import RawBot, RawStream
 from connector.lab.rtp import tone_source
 from connector.lab.useragent import HOST
 
 AGENT_HZ = 450
 CALLER_HZ = 1000
+MUSIC_HZ = 1150
+PATIENT = {"connect_timeout_ms": 10_000, "dial_timeout_ms": 20_000}
+"""A bot may take its time in the middle of a call."""
 DIALPLAN = """
 [from-phones](+)
 exten => two-stages,1,Gosub(connector-bot,s,1(first))
@@ -93,6 +96,9 @@ async def desk(
         stack.push_async_callback(runner.cleanup)
         conf = LabConf(extensions=DIALPLAN)
         pbx = await stack.enter_async_context(make_asterisk(phones=1, conf=conf))
+        (pbx.folder / "moh" / "silence.ulaw").unlink()
+        await asyncio.to_thread(sound, pbx, MUSIC_HZ)
+        await pbx.cli("moh reload")
         sounds = {name: await asyncio.to_thread(sound, pbx, hz) for name, hz in (("caller", 600), ("agent", 850))}
         server = (HOST, pbx.sip_port)
         agent = await stack.enter_async_context(
@@ -103,7 +109,7 @@ async def desk(
         connector = await stack.enter_async_context(
             make_connector(
                 beside=pbx,
-                bots={"first": bot.url, "second": bot.url, "sip": bot.url},
+                bots={"first": bot.url, "second": bot.url, "sip": bot.url, "quiet": bot.url},
                 profile={
                     "first": {"dialect": raw, "handover": {"allow": allow}, "parameters": {"stage": "first"}},
                     "second": {
@@ -111,7 +117,9 @@ async def desk(
                         "parameters": {"stage": "second"},
                         "reconnect": {"attempts": 1, "meanwhile": "music"},
                         "handover": {"on_failure": "extension:700@from-phones"},
+                        **PATIENT,
                     },
+                    "quiet": {"dialect": raw, "reconnect": {"attempts": 1, "meanwhile": "silence"}, **PATIENT},
                     "sip": {
                         "dialect": raw,
                         "handover": {
@@ -241,6 +249,28 @@ async def test_a_connection_that_breaks_is_dialled_again_and_the_second_time_the
     await second.wait_for_audio(8000)
     second.drop()
     await until_heard(call, 700)
+    await call.hang_up()
+    await until_nothing_left(desk.pbx)
+
+
+@pytest.mark.parametrize(("profile", "hears_music"), [("second", True), ("quiet", False)])
+async def test_what_the_caller_hears_until_the_bot_is_there_again(desk: Desk, profile: str, hears_music: bool) -> None:
+    call, first = await desk.begin(f"bot_{profile}")
+    await first.wait_for_audio(1600)
+    after, packets = len(desk.bot.streams), len(call.rtp.received)
+    desk.bot.takes.clear()
+    try:
+        first.drop()
+        if hears_music:
+            await until_heard(call, MUSIC_HZ)
+        else:
+            await asyncio.sleep(1.0)  # nobody speaks in the bridge, so nothing comes that could be waited for
+            assert not any(is_loud(packet) for packet in list(call.rtp.received)[packets:])
+    finally:
+        desk.bot.takes.set()
+    second = await desk.bot.next_stream(after=after)
+    assert (await second.wait_for("reconnected"))["gap_ms"] > 0
+    await second.wait_for_audio(1600)
     await call.hang_up()
     await until_nothing_left(desk.pbx)
 

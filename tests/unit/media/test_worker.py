@@ -161,6 +161,21 @@ async def test_clear_stops_the_audio_and_returns_the_marks(open_stream: Any, rec
     await until(lambda: handle.stats.clears == 1)
 
 
+async def test_marks_of_what_was_cleared_are_left_out_where_the_profile_wants_that(
+    open_stream: Any, recording_bot: Any, until: Any
+) -> None:
+    handle, caller = await open_stream(recording_bot.url, return_cleared=False)
+    await recording_bot.play(b"\x11" * 32_000)
+    await recording_bot.say("mark", mark={"name": "cleared"})
+    await until(lambda: len(caller.heard) >= 5)
+    await recording_bot.say("clear")
+    await recording_bot.play(b"\x11" * 160)
+    await recording_bot.say("mark", mark={"name": "heard"})
+    await until(lambda: recording_bot.all("mark"))
+    assert [message["mark"]["name"] for message in recording_bot.all("mark")] == ["heard"]
+    await until(lambda: handle.stats.marks == 1)
+
+
 async def test_the_digits_of_the_echo_bot(open_stream: Any, until: Any) -> None:
     async with bot("127.0.0.1", 0, "echo") as port:
         handle, caller = await open_stream(f"ws://127.0.0.1:{port}/")

@@ -395,6 +395,8 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
             "profile": {
                 "talk": {"url": "ws://127.0.0.1:1/"},
                 "perspectives": {"url": "ws://127.0.0.1:1/", "dialect": "ringcx"},
+                "ask": {"url": "http://127.0.0.1:1/", "mode": "passthru"},
+                "whom": {"url": "http://127.0.0.1:1/", "mode": "connect"},
             },
             "media": {"max_streams": 2},
         }
