@@ -111,7 +111,7 @@ function queuesOf(call: FinishedCall | LiveCall): string {
 export function OfCall({ call }: { call: FinishedCall }) {
   const { pbx, linkedid, started_at, ended_at } = call;
   const query = { pbx, call: linkedid, since: String(started_at - 1), until: String(ended_at + 1) };
-  const polled = usePoll(() => recordings(query), PERIOD_MS * 6, `${pbx}/${linkedid}`);
+  const polled = usePoll(() => recordings(query), PERIOD_MS / 2, `${pbx}/${linkedid}`);
   const rows = (polled.value.value ?? []).filter(playable);
   if (rows.length === 0) return null;
   return (
