@@ -51,6 +51,25 @@ class SocketUser(Protocol):
         ...
 
 
+class _Nobody:
+    """Of a connection that has ended."""
+
+    def on_message(self, message: WireMessage) -> None:
+        pass
+
+    def on_audio(self, audio: bytes) -> None:
+        pass
+
+    def on_full(self) -> None:
+        pass
+
+    def on_writable(self) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class BotSocket(WSListener):
     """An open WebSocket.
 
@@ -73,7 +92,7 @@ class BotSocket(WSListener):
         self.line: Line | None = None
         self._pattern: AudioPattern | None = None
         self.on_audio = user.on_audio
-        self._user = user
+        self._user: SocketUser = user
         self._fast = fast
         self._max_bytes = max_message_bytes
         self._transport: WSTransport
@@ -118,6 +137,15 @@ class BotSocket(WSListener):
         """Lets go of the connection at once."""
         self._drop_line()
         self._transport.disconnect(graceful=False)
+
+    def let_go(self) -> None:
+        """Nobody's from now on, once it has ended.
+
+        Else it and its user would hold each other until the collector of garbage finds them, and that seldom looks at
+        what has lived long.
+        """
+        self._user = _NOBODY
+        self.on_audio = _NOBODY.on_audio
 
     # -- called by the library ---------------------------------------------------------------------------------
 

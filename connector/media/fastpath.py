@@ -318,8 +318,9 @@ class Line:
             self._path._close(self.number)
 
 
-def _address(room: bytearray) -> ctypes.Array[ctypes.c_char]:
-    return (ctypes.c_char * len(room)).from_buffer(room)
+def _address(room: bytearray) -> int:
+    """Where it is, for as long as its length stays."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(room)) if room else 0
 
 
 def _program(template: AudioTemplate) -> bytes:

@@ -227,6 +227,8 @@ class Stream:
             return self._ended(*await self._converse(opened, started_s, deadline_s))
         except DialFailed as failure:
             return self._ended(failure.cause, failure.detail)
+        finally:
+            self._socket.let_go()
 
     async def _dial(self) -> bool:
         """Opens the WebSocket; False when the stream is closed meanwhile."""
