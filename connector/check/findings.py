@@ -71,6 +71,7 @@ class Cause(enum.StrEnum):
     ARI_EVENTS = "ari_events"
     ARI_APPLICATION = "ari_application"
     VERSION = "version"
+    VERSION_QUIRK = "version_quirk"
     MODULES = "modules"
     AUDIO = "audio"
     # RTP

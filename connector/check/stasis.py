@@ -23,6 +23,20 @@ from connector.config import AriSettings
 OLDEST = (16, 6)
 """The first with externalMedia."""
 NEWEST_MAJOR = 23
+QUIRKS = (
+    (
+        (16, 6),
+        (18, 0),
+        "it takes up to 200 ms to answer a call and as long to bridge it, so the caller hears the bot that much later, "
+        "and it has neither AudioSocket nor WebSocket for audio: 20 or newer has both",
+    ),
+    (
+        (16, 6),
+        (20, 0),
+        "its project mends no faults of it any more: plan for a newer branch",
+    ),
+)
+"""What is known of releases from the first up to, not including, the second; seen on 16.28."""
 _VERSION = re.compile(r"(?:^|[^\d.])(\d+)\.(\d+)")
 
 MODULES = (
@@ -145,6 +159,9 @@ def check_version(subject: str, version: str, findings: Findings) -> bool:
         )
     else:
         findings.ok(subject, Cause.VERSION, f"Asterisk {version} is supported")
+    for first, beyond, known in QUIRKS:
+        if first <= number < beyond:
+            findings.ok(subject, Cause.VERSION_QUIRK, f"known of Asterisk {number[0]}: {known}")
     return True
 
 
