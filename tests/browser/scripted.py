@@ -14,6 +14,8 @@ from aiohttp.test_utils import TestServer
 
 from connector.web.server import HEADERS, STATIC
 
+HEARTBEAT_S = 2.0
+"""A page that hears nothing for 12 s takes the connection for dead."""
 STATES = ("available", "ringing", "on_call", "on_hold", "wrap_up", "paused", "unavailable")
 
 
@@ -157,11 +159,19 @@ class Scripted:
     async def _live(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        beating = asyncio.create_task(self._beat(socket))
         async for _ in socket:  # each subscription gets a snapshot
             await socket.send_json({"type": "snapshot", "items": self.items, **self._now()})
             self.sockets.add(socket)
         self.sockets.discard(socket)
+        beating.cancel()
         return socket
+
+    async def _beat(self, socket: web.WebSocketResponse) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            if socket in self.sockets and not socket.closed:
+                await socket.send_json({"type": "heartbeat", **self._now()})
 
     async def _answer(self, request: web.Request) -> web.Response:
         now = {
