@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say what is wrong before a call does; exit code 1 if anything is")
     _config_argument(check)
     check.add_argument("--json", action="store_true", help="findings as JSON")
+    check.add_argument("--audio", action="store_true", help="place a test call too: round trip, levels and loss")
     check.set_defaults(handler=_check)
 
     show = commands.add_parser("config", help="print the settings in effect, secrets hidden")
@@ -133,7 +134,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     settings = _load(arguments)
     logs.configure(config.LogSettings(level="error"))  # the findings say it all
-    findings = uvloop.run(check(settings))
+    findings = uvloop.run(check(settings, audio=arguments.audio))
     if arguments.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:

@@ -21,6 +21,8 @@ class Kind(enum.StrEnum):
     EXTERNAL_MEDIA = "em"
     BRIDGE = "bridge"
     SNOOP = "snoop"
+    CALL = "call"
+    """A channel of a call that we place."""
     STREAM = "stream"
     """No object of Asterisk: our own word for one exchange of audio with a bot."""
     TAP = "tap"

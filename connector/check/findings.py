@@ -88,6 +88,8 @@ class Cause(enum.StrEnum):
     RTP_SOURCE = "rtp_source"
     """They come from another address or port than Asterisk says."""
     RTP_AUDIO = "rtp_audio"
+    AUDIO_CALL = "audio_call"
+    """The test call of `--audio`."""
     RTP_LEFT_OUT = "rtp_left_out"
     LEFT_BEHIND = "left_behind"
 

@@ -80,20 +80,32 @@ def check_http(settings: HttpSettings, running: bool, findings: Findings) -> Non
         findings.ok("http", Cause.HTTP_PORT, f"{where} is free")
 
 
-def bind_media(settings: MediaSettings, running: bool, findings: Findings) -> socket.socket | None:
-    """Binds the UDP port of the settings, or where a connector has it any other, for the exchange of tones.
+def bind_media(settings: MediaSettings, running: bool, findings: Findings) -> list[socket.socket]:
+    """Binds the UDP port of each media worker, or where a connector has it any other, for the exchange of tones.
 
     Args:
         settings: Where to bind.
         running: A connector runs on this machine.
-        findings: Gets one.
+        findings: Gets one for each port.
 
     Returns:
-        The socket; None where the address is of no use.
+        The sockets; none where the address is of no use.
     """
-    where = f"UDP {settings.bind_host}:{settings.bind_port}"
+    bound = []
+    for number in range(settings.worker_count):
+        rtp = _bind(settings.bind_host, settings.bind_port + number, running, findings)
+        if rtp is None:
+            break
+        bound.append(rtp)
+        if running and rtp.getsockname()[1] != settings.bind_port + number:
+            break  # one port of our own is as good as another
+    return bound
+
+
+def _bind(host: str, port: int, running: bool, findings: Findings) -> socket.socket | None:
+    where = f"UDP {host}:{port}"
     try:
-        rtp = bind(settings.bind_host, settings.bind_port)
+        rtp = bind(host, port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             findings.error(
@@ -102,14 +114,14 @@ def bind_media(settings: MediaSettings, running: bool, findings: Findings) -> so
                 f"{where} cannot be bound ({error.strerror}): media.bind_host must be an address of this machine",
             )
             return None
-        rtp = bind(settings.bind_host, 0)
+        rtp = bind(host, 0)
         other = f"the tones below go over UDP {rtp.getsockname()[1]}"
         if running:
             findings.ok(
                 "media",
                 Cause.MEDIA_PORT,
-                f"the running connector has {where}: {other}, so whether a firewall lets {settings.bind_port} through "
-                "was left out",
+                f"the running connector has {where}: {other}, so whether a firewall lets the ports of the workers "
+                "through was left out",
             )
         else:
             findings.error(

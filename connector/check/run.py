@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -18,9 +18,10 @@ from connector.asterisk.pbx_facts import RtpRange
 from connector.check import certificates, disk, manager, own, stasis
 from connector.check.audio import check_wires
 from connector.check.dialplan import check_dialplan
-from connector.check.findings import Cause, Finding, Findings
+from connector.check.findings import Cause, Finding, Findings, Level
 from connector.check.pbx_conf import check_conf, check_limits
-from connector.check.tones import Route, RtpPort, check_tones, open_port, room_for_tones
+from connector.check.testcall import place_test_call
+from connector.check.tones import Route, RtpPort, check_tones, listening, open_port, room_for_tones
 from connector.config import PbxSettings, Settings
 from connector.pbx_clients import StartFailed, new_ami, new_ari
 from connector.streams.admission import SHARE_OF_RANGE, stream_limit
@@ -30,12 +31,17 @@ MAX_APP_CHARACTERS = 32
 
 
 async def check(
-    settings: Settings, *, random: Random | None = None, clock: Callable[[], float] = time.time
+    settings: Settings,
+    *,
+    audio: bool = False,
+    random: Random | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> list[Finding]:
     """Looks at everything that a call will need, in a few seconds, also beside a running connector.
 
     Args:
         settings: Validated settings.
+        audio: Whether to place a test call, which takes some seconds more at each PBX.
         random: SSRCs of the tones.
         clock: Seconds since the epoch.
 
@@ -49,11 +55,46 @@ async def check(
     certificates.check_own(settings.http.tls_certificate, clock(), findings)
     disk.check_disk(settings, findings)
     own.check_descriptors(settings.media, findings)
-    async with open_port(own.bind_media(settings.media, running, findings)) as port:
+    async with AsyncExitStack() as stack:
+        bound = own.bind_media(settings.media, running, findings)
+        ports = [await stack.enter_async_context(open_port(each)) for each in bound]
         for name, pbx in settings.pbx.items():
-            await _PbxCheck(name, pbx, settings, port, running, random, clock, findings).run()
+            await _PbxCheck(name, pbx, settings, ports, running, random, clock, findings).run()
+    if audio:
+        for name, pbx in settings.pbx.items():
+            await _test_call(name, pbx, settings, 0 if running else settings.media.bind_port, random, findings)
     await own.check_bots(settings, findings)
     return list(findings)
+
+
+async def _test_call(
+    name: str, pbx: PbxSettings, settings: Settings, port: int, random: Random, findings: Findings
+) -> None:
+    subject = f"pbx.{name}.audio"
+    if any(each.cause in (Cause.RTP_PORTS_LOW, Cause.ARI_EVENTS) or _no_ari(each, name) for each in findings):
+        findings.warning(subject, Cause.RTP_LEFT_OUT, "the test call was left out until ARI and RTP ports are in order")
+        return
+    async with new_ari(name, pbx, random, app=_check_app(pbx)) as ari, _running(ari.run()):
+        if await listening(subject, ari, findings):
+            await place_test_call(
+                subject,
+                name,
+                ari,
+                settings.media,
+                pbx,
+                port=port,
+                new_id=lambda kind: make_id(ari.app, settings.node.name, kind, uuid.uuid4()),
+                findings=findings,
+            )
+
+
+def _no_ari(finding: Finding, pbx: str) -> bool:
+    return finding.subject == f"pbx.{pbx}.ari" and finding.level is Level.ERROR
+
+
+def _check_app(pbx: PbxSettings) -> str:
+    """Name of the application of the check."""
+    return pbx.ari.app[: MAX_APP_CHARACTERS - len(APP_SUFFIX)] + APP_SUFFIX
 
 
 class _PbxCheck:
@@ -64,14 +105,14 @@ class _PbxCheck:
         name: str,
         pbx: PbxSettings,
         settings: Settings,
-        port: RtpPort | None,
+        ports: Sequence[RtpPort],
         running: bool,
         random: Random,
         clock: Callable[[], float],
         findings: Findings,
     ) -> None:
         self._name, self._pbx, self._settings = name, pbx, settings
-        self._port, self._running, self._random, self._clock = port, running, random, clock
+        self._ports, self._running, self._random, self._clock = ports, running, random, clock
         self._findings = findings
         self._at_ami, self._at_ari, self._at_rtp = f"pbx.{name}.ami", f"pbx.{name}.ari", f"pbx.{name}.rtp"
 
@@ -86,9 +127,8 @@ class _PbxCheck:
                 await check_conf(self._name, ami, self._pbx, self._findings)
                 await check_dialplan(self._at_ari, ami, self._pbx.ari.app, self._settings, self._findings)
                 check_range(self._at_rtp, rtp, self._pbx, self._settings, self._findings)
-            app = self._pbx.ari.app[: MAX_APP_CHARACTERS - len(APP_SUFFIX)] + APP_SUFFIX
             try:
-                client = new_ari(self._name, self._pbx, self._random, app=app)
+                client = new_ari(self._name, self._pbx, self._random, app=_check_app(self._pbx))
             except StartFailed as error:
                 self._findings.error(self._at_ari, Cause.ARI_CERTIFICATE, str(error))
                 return
@@ -149,24 +189,27 @@ class _PbxCheck:
             why = "until ARI is in order"
         elif rtp is None:
             why = "until the port range is known (a range that runs out crashes Asterisk)"
-        elif self._port is None:
+        elif not self._ports:
             why = "until media.bind_host is an address of this machine"
         elif not await room_for_tones(self._at_rtp, ari, rtp, self._findings):
             return ()
-        if why or self._port is None:
+        if why:
             self._findings.warning(self._at_rtp, Cause.RTP_LEFT_OUT, f"whether audio passes was left out {why}")
             return ()
         media = self._settings.media
         node = self._settings.node.name
-        route = Route(
-            advertised=media.advertise_host or media.bind_host,
-            rtp_host=self._pbx.rtp_host,
-            channel_ids=(self._new_id(ari, node, Kind.EXTERNAL_MEDIA), self._new_id(ari, node, Kind.EXTERNAL_MEDIA)),
-            bridge_id=self._new_id(ari, node, Kind.BRIDGE),
-        )
+        made: tuple[str, ...] = ()
         async with _running(ari.run()):
-            made = await check_tones(self._at_rtp, self._name, ari, self._port, route, self._random, self._findings)
-        return route.channel_ids if made else ()
+            if not await listening(self._at_rtp, ari, self._findings):
+                return ()
+            for port in self._ports:
+                first, second, bridge = (
+                    self._new_id(ari, node, kind) for kind in (Kind.EXTERNAL_MEDIA, Kind.EXTERNAL_MEDIA, Kind.BRIDGE)
+                )
+                route = Route(media.advertise_host or media.bind_host, self._pbx.rtp_host, (first, second), bridge)
+                if await check_tones(self._at_rtp, self._name, ari, port, route, self._random, self._findings):
+                    made = made or route.channel_ids
+        return made
 
     @staticmethod
     def _new_id(ari: Ari, node: str, kind: Kind) -> str:

@@ -101,11 +101,8 @@ class RtpPort(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def open_port(bound: socket.socket | None) -> AsyncIterator[RtpPort | None]:
-    """Listens on a bound socket and closes it at the end; None for None."""
-    if bound is None:
-        yield None
-        return
+async def open_port(bound: socket.socket) -> AsyncIterator[RtpPort]:
+    """Listens on a bound socket and closes it at the end."""
     port = RtpPort(bound.getsockname()[1], ipv6=bound.family is socket.AF_INET6)
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: port, sock=bound)
     try:
@@ -152,7 +149,7 @@ async def check_tones(
     Args:
         subject: For the findings.
         pbx: Name of the PBX, for the remedies.
-        ari: A client that runs, with an application of its own.
+        ari: A client that runs and is connected, with an application of its own.
         port: Our UDP port.
         route: Ids and addresses.
         random: SSRCs and first numbers.
@@ -163,8 +160,6 @@ async def check_tones(
     """
     media: list[ExternalMedia] = []
     try:
-        if not await _listening(subject, ari, findings):
-            return False
         media = await _bridged(ari, port, route)
         away = [(compressed(route.rtp_host or one.local_host), one.local_port) for one in media]
         strangers = [host for host, _ in away if is_ipv6(host) is not port.ipv6]
@@ -196,8 +191,8 @@ async def check_tones(
     return bool(media)
 
 
-async def _listening(subject: str, ari: Ari, findings: Findings) -> bool:
-    """Waits until the events connection is open."""
+async def listening(subject: str, ari: Ari, findings: Findings) -> bool:
+    """Waits until the events connection is open; once, before tones are exchanged."""
     item = await ari.items.get()
     if isinstance(item, AriConnected):
         return True

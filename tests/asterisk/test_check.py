@@ -35,7 +35,7 @@ def values(pbx: LabAsterisk, bot_port: int) -> dict[str, Any]:
     return {
         "node": {"name": "checked"},
         "http": {"port": pbx.ports.spare[0]},
-        "media": {"bind_port": pbx.ports.spare[1], "max_streams": 20},
+        "media": {"bind_port": pbx.ports.spare[1], "max_streams": 20, "workers": 1},
         "pbx": {
             "main": {
                 "ami": {"port": pbx.ami_port, "secret": pbx.ami_secret},

@@ -211,23 +211,26 @@ def test_the_http_port() -> None:
     assert "address of this machine" in findings[0].text
 
 
-def test_the_media_port() -> None:
+def test_the_port_of_each_media_worker() -> None:
     findings = Findings()
-    assert own.bind_media(MediaSettings(bind_host="192.0.2.1"), False, findings) is None
+    assert own.bind_media(MediaSettings(bind_host="192.0.2.1", workers=3), False, findings) == []
     assert only(findings) == (Level.ERROR, Cause.MEDIA_PORT)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         number = taken.getsockname()[1]
         for running, level in ((False, Level.ERROR), (True, Level.OK)):
             findings = Findings()
-            other = own.bind_media(MediaSettings(bind_port=number), running, findings)
-            assert other is not None
+            (other,) = own.bind_media(MediaSettings(bind_port=number, workers=1), running, findings)
             assert other.getsockname()[1] != number
             other.close()
             assert only(findings) == (level, Cause.MEDIA_PORT)
+        findings = Findings()
+        for each in own.bind_media(MediaSettings(bind_port=number - 1, workers=2), False, findings):
+            each.close()
+        assert [finding.level for finding in findings] == [Level.OK, Level.ERROR], "the second worker's is taken"
+        assert f":{number} is taken" in findings[1].text
     findings = Findings()
-    free = own.bind_media(MediaSettings(bind_port=number), False, findings)
-    assert free is not None
+    (free,) = own.bind_media(MediaSettings(bind_port=number, workers=1), False, findings)
     assert free.getsockname()[1] == number
     free.close()
     assert only(findings) == (Level.OK, Cause.MEDIA_PORT)
