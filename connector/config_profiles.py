@@ -217,7 +217,7 @@ class ProfileSettings(Section):
     @field_validator("url")
     @classmethod
     def _url(cls, value: str) -> str:
-        return checked_url(value, ("ws", "wss", "http", "https"))
+        return checked_url(value, ("ws", "wss", "http", "https", "grpc", "grpc+plain"))
 
     @field_validator("status_callback")
     @classmethod
@@ -236,6 +236,17 @@ class ProfileSettings(Section):
         if self.mode in STEPS and not self.asks_for_url:
             raise ValueError(f"url: mode {self.mode.value} asks an http:// or https:// address")
         return self
+
+    @model_validator(mode="after")
+    def _grpc_by_its_dialect(self) -> Self:
+        if self.is_grpc != (self.dialect.name == "ringcx-grpc"):
+            raise ValueError("url begins with grpc:// (TLS) or grpc+plain:// if, and only if, dialect is ringcx-grpc")
+        return self
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether the server is reached by gRPC, not by WebSocket."""
+        return urlsplit(self.url).scheme.startswith("grpc")
 
     @property
     def asks_for_url(self) -> bool:

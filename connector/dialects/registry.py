@@ -15,6 +15,7 @@ from connector.dialects.openai_realtime import OpenaiRealtime
 from connector.dialects.plivo import Plivo
 from connector.dialects.raw import Raw
 from connector.dialects.ringcx import Ringcx
+from connector.dialects.ringcx_grpc import RingcxGrpc
 from connector.dialects.rustpbx import Rustpbx
 from connector.dialects.telnyx import Telnyx
 from connector.dialects.twilio import Twilio
@@ -27,6 +28,7 @@ _ALL: tuple[type[Dialect], ...] = (
     Plivo,
     Raw,
     Ringcx,
+    RingcxGrpc,
     Rustpbx,
     Telnyx,
     Twilio,

@@ -19,8 +19,10 @@ from picows import WSHandshakeError
 from picows.url import parse_url
 
 from connector.dialects.base import Upgrade
-from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket
+from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket, SocketUser
 from connector.media.control import EndCause
+from connector.media.fastpath import FastPath
+from connector.media.grpcsocket import SCHEMES, GrpcFailed, GrpcSocket
 from connector.media.upgrade import UpgradeProtocol
 from connector.net.reach import ANYWHERE, Forbidden, Reach
 
@@ -42,10 +44,17 @@ class DialFailed(Exception):
         self.detail = detail
 
 
+def new_socket(user: SocketUser, url: str, max_message_bytes: int, fast: FastPath | None) -> BotSocket | GrpcSocket:
+    """What an address is to be dialled for."""
+    if urlsplit(url).scheme in SCHEMES:
+        return GrpcSocket(user)
+    return BotSocket(user, max_message_bytes + HARD_LIMIT_EXTRA_BYTES, fast)
+
+
 async def dial_unless(
     unwanted: asyncio.Future[Any],
     upgrade: Upgrade,
-    listener: BotSocket,
+    listener: BotSocket | GrpcSocket,
     *,
     tls: ssl.SSLContext,
     timeout_s: float,
@@ -100,7 +109,7 @@ async def dial_unless(
 
 async def dial(
     url: str,
-    listener: BotSocket,
+    listener: BotSocket | GrpcSocket,
     *,
     headers: Mapping[str, str],
     tls: ssl.SSLContext,
@@ -108,10 +117,10 @@ async def dial(
     max_message_bytes: int,
     reach: Reach = ANYWHERE,
 ) -> None:
-    """Opens a WebSocket to a bot.
+    """Opens a WebSocket to a bot, or a gRPC stream to a server.
 
     Args:
-        url: ws:// or wss://.
+        url: ws:// or wss://; grpc:// or grpc+plain:// for a `GrpcSocket`.
         listener: Takes the connection over.
         headers: Of the upgrade request.
         tls: For wss://, one for all: each of its own would hold all the certificate authorities.
@@ -127,10 +136,16 @@ async def dial(
     stage = _Stage()
     try:
         async with asyncio.timeout(timeout_s):
+            if isinstance(listener, GrpcSocket):
+                stage.timeout_cause, stage.waits_for = EndCause.BOT_REFUSED, "gRPC connection"
+                await listener.open(url, headers, reach)
+                return
             sock = await _connect_tcp(url, stage, reach)
             await _handshake(sock, url, listener, headers, tls, max_message_bytes + HARD_LIMIT_EXTRA_BYTES)
     except TimeoutError:
         raise DialFailed(stage.timeout_cause, f"no {stage.waits_for} within {timeout_s:g} s") from None
+    except GrpcFailed as failure:
+        raise DialFailed(failure.cause, failure.detail) from failure
     except WSHandshakeError as error:
         status = getattr(error.response, "status", None)
         # An answer that cannot be read has a status too when its first line could be.

@@ -32,7 +32,7 @@ from connector.dialects.base import (
 )
 from connector.dialects.commands import Command, Ended, Failed, HangUp, Notice, Transfer
 from connector.media import counters
-from connector.media.botsocket import HARD_LIMIT_EXTRA_BYTES, BotSocket, End
+from connector.media.botsocket import End
 from connector.media.carrier import Carrier
 from connector.media.complaints import Complaints
 from connector.media.control import (
@@ -45,7 +45,7 @@ from connector.media.control import (
     stop_reason,
 )
 from connector.media.counters import Counters
-from connector.media.dial import DialFailed, dial_unless
+from connector.media.dial import DialFailed, dial_unless, new_socket
 from connector.media.fastpath import FastPath
 from connector.media.fastplayout import FastPlayout
 from connector.media.gauge import Gauge
@@ -112,7 +112,7 @@ class Stream:
         self._outbox = Outbox()
         if not request.url.lower().startswith("ws:"):
             fast = None  # TLS is the library's
-        self._socket = BotSocket(self, request.max_message_bytes + HARD_LIMIT_EXTRA_BYTES, fast)
+        self._socket = new_socket(self, request.url, request.max_message_bytes, fast)
         self._heard = asyncio.Event()
         """Something came from the bot that may have made it ready, or done; or it has read what waited."""
         self._greeted = False

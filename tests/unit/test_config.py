@@ -94,7 +94,8 @@ def test_settings_may_come_from_the_environment_alone() -> None:
         ),
         (
             "[profile.x]\nurl='ftp://h/'",
-            "connector.toml: profile.x.url: must be a URL that starts with ws:// or wss:// or http:// or https://",
+            "connector.toml: profile.x.url: must be a URL that starts with ws:// or wss:// or http:// or https:// "
+            "or grpc:// or grpc+plain://",
         ),
         (
             "[profile.x]\nurl='ws://user:secret@h/'",
