@@ -20,10 +20,12 @@ from connector.lab.asterisk import LabAsterisk
 from connector.lab.conf import LabConf
 from connector.lab.phone import Answer, Phone, RingForever
 from connector.lab.process import ConnectorProcess
+from connector.lab.recording_bot import RecordingBot
+from connector.lab.rtp import tone_source
 from connector.lab.useragent import HOST
 from connector.store.accounts import KeptAccounts
 from connector.store.database import Database
-from tests.asterisk.conftest import _make, rootfs_of
+from tests.asterisk.conftest import WANTED, _make, rootfs_of
 
 PASSWORD = "correct horse battery"
 HOSTILE = '<img src=x onerror="document.title=1">'
@@ -43,6 +45,7 @@ class Floor:
     connector: ConnectorProcess
     agent: Phone
     caller: Phone
+    bot: RecordingBot
 
     async def log_in(self, page: Page, name: str) -> None:
         await page.goto(self.connector.url)
@@ -67,17 +70,19 @@ async def add_users(directory: Path) -> None:
     await database.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def floor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floor]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=WANTED)
+async def floor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floor]:
+    """On one version of Asterisk after the other."""
     async with contextlib.AsyncExitStack() as stack:
-        pbx = await stack.enter_async_context(_make(rootfs_of("22"))(phones=2, conf=CONF))
+        pbx = await stack.enter_async_context(_make(rootfs_of(request.param))(phones=2, conf=CONF))
+        bot = await stack.enter_async_context(RecordingBot())
         server = (HOST, pbx.sip_port)
         agent = await stack.enter_async_context(Phone(pbx.ports.phones[0], "agent1", server))
-        caller = await stack.enter_async_context(Phone(0, "alice", server))
+        caller = await stack.enter_async_context(Phone(0, "alice", server, source=tone_source(1000)))
         http, rtp, *_ = pbx.ports.spare
         connector = ConnectorProcess(
             pbxs={"main": pbx},
-            bots={},
+            bots={"talk": bot.url},
             http_port=http,
             rtp_port=rtp,
             settings={"http": {"anonymous": "", "health": "open"}},
@@ -86,7 +91,7 @@ async def floor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floor
         await add_users(Path(connector.settings["store"]["directory"]))
         await connector.start(timeout_s=60)
         stack.push_async_callback(connector.stop)
-        yield Floor(pbx, connector, agent, caller)
+        yield Floor(pbx, connector, agent, caller, bot)
 
 
 async def test_a_call_arrives_rings_is_answered_and_one_is_given_up(floor: Floor, page: Page) -> None:
@@ -172,3 +177,82 @@ async def test_a_connector_that_is_away_greys_the_page_and_nothing_is_lost(floor
     await expect(page.locator("table.waiting tbody tr")).to_have_count(2)
     await asyncio.gather(first.hang_up(), second.hang_up())
     await expect(page.get_by_text("Nobody waits.")).to_be_visible()
+
+
+async def test_an_agent_is_put_into_a_queue_weighed_and_taken_out(floor: Floor, page: Page) -> None:
+    """What the page says is what Asterisk has; what hurts is asked for once more."""
+    await floor.log_in(page, "root")
+    await page.get_by_role("link", name="Agents").click()
+    await page.get_by_role("button", name="Actions for Agent 1").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Add to queue").select_option("sales")
+    await dialog.locator("p", has=page.get_by_label("Add to queue")).get_by_label("Penalty").fill("3")
+    await dialog.get_by_role("button", name="Add", exact=True).click()
+    await expect(dialog.get_by_text("✓ Done:")).to_be_visible()
+    await floor.pbx.until("queue show sales", lambda text: "PJSIP/agent1" in text and "penalty 3" in text)
+    place = dialog.locator("li", has_text="sales")
+    await place.get_by_label("Penalty").fill("5")
+    await place.get_by_role("button", name="Set").click()
+    await floor.pbx.until("queue show sales", lambda text: "penalty 5" in text)
+    await place.get_by_role("button", name="Remove").click()
+    await expect(page.get_by_role("alertdialog")).to_contain_text("no more calls from sales")
+    assert "PJSIP/agent1" in await floor.pbx.cli("queue show sales"), "not before it was confirmed"
+    await page.get_by_role("button", name="Yes, do it").click()
+    await floor.pbx.until("queue show sales", lambda text: "PJSIP/agent1" not in text)
+    await expect(dialog.locator("li", has_text="sales")).to_have_count(0)
+
+
+async def test_a_waiting_caller_goes_to_another_queue_and_is_withdrawn(floor: Floor, page: Page) -> None:
+    floor.agent.on_invite = RingForever()
+    floor.caller.display_name = "Wanderer"
+    await floor.log_in(page, "root")
+    call = await floor.caller.call("support")
+    await page.locator("a.tile", has_text="support").click()
+    await page.get_by_role("button", name="Actions for Wanderer").click()
+    await page.get_by_label("To queue").select_option("sales")
+    await page.get_by_role("button", name="Transfer").click()
+    await page.get_by_role("button", name="Yes, do it").click()
+    await expect(page.get_by_text("✓ Done:")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_text("Nobody waits.")).to_be_visible()
+    await page.get_by_role("link", name="← All queues").click()
+    await page.locator("a.tile", has_text="sales").click()
+    await page.get_by_role("button", name="Actions for Wanderer").click()
+    await page.get_by_label("Priority").fill("7")
+    await page.get_by_role("button", name="Set", exact=True).click()
+    await expect(page.locator("table.waiting tbody td").nth(2)).to_have_text("7")
+    await page.get_by_role("button", name="Withdraw").click()
+    await page.get_by_role("button", name="Yes, do it").click()
+    # While the queue rings somebody it looks for the withdrawal only afterwards; the page says which of both it is.
+    await expect(page.get_by_text(re.compile("✓ (Done|Sent)"))).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_text("Nobody waits.")).to_be_visible()
+    await call.hang_up()
+
+
+async def test_a_bots_stream_is_heard_on_its_meters_and_gone_with_the_call(floor: Floor, page: Page) -> None:
+    """Levels of both sides and the quality, as they are; a supervisor whose queue it is not sees none of it."""
+    floor.caller.display_name = "Talker"
+    await floor.log_in(page, "root")
+    await page.get_by_role("link", name="Calls").click()
+    await expect(page.get_by_text("No call is streamed.")).to_be_visible()
+    had = len(floor.bot.streams)
+    call = await floor.caller.call("bot_talk")
+    stream = await floor.bot.next_stream(after=had)
+    row = page.locator("table.streams tbody tr")
+    await expect(row).to_contain_text("Talker")
+    await expect(row).to_contain_text("talk")
+    await expect(row).to_contain_text("live")
+    meters = row.locator("meter")
+    await expect(meters.nth(0)).not_to_have_class("silent")  # the phone sends a tone
+    await expect(meters.nth(1)).to_have_class("silent")
+    await stream.play(800, 20.0)
+    await expect(meters.nth(1)).not_to_have_class("silent")
+    await expect(row.locator("td").nth(5)).to_contain_text(re.compile(r"4\.\d"))
+    berta = await page.context.browser.new_page()  # type: ignore[union-attr]
+    await floor.log_in(berta, "berta")
+    await berta.get_by_role("link", name="Calls").click()
+    await expect(berta.get_by_text("No call is streamed.")).to_be_visible()
+    await berta.close()
+    await call.hang_up()
+    await expect(page.get_by_text("No call is streamed.")).to_be_visible()

@@ -101,9 +101,11 @@ export function callersOf(pbx: string, queue: string): CallerItem[] {
 function Waiting({ callers, target_s }: { callers: CallerItem[]; target_s: number }) {
   const [open, setOpen] = useState<CallerItem | null>(null);
   const acts = may("hang_up") || may("transfer") || may("withdraw");
-  if (callers.length === 0) return <p>{t("nobody_waits")}</p>;
+  // The dialog stays when its caller is gone: it is then that it says what came of the act.
   return (
     <>
+      {callers.length === 0 && <p>{t("nobody_waits")}</p>}
+      {callers.length > 0 && (
       <Scroll label={t("waiting")}>
         <table class="waiting">
           <thead>
@@ -141,6 +143,7 @@ function Waiting({ callers, target_s }: { callers: CallerItem[]; target_s: numbe
           </tbody>
         </table>
       </Scroll>
+      )}
       {open && <CallerDialog caller={open} close={() => setOpen(null)} />}
     </>
   );
