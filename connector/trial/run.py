@@ -23,8 +23,9 @@ from connector.trial.caller import HOST, Patient, TrialCall, voice
 from connector.trial.report import Report
 from connector.trial.script import Script
 
-PING_INTERVAL_S, PING_TIMEOUT_S = 1.0, 4.0
-"""Shorter than in service: a bot that does not read is to be found within the test."""
+PING_INTERVAL_S, PING_TIMEOUT_S = 1.0, 8.0
+"""Shorter than in service, as a bot that does not read is to be found within the test; and much longer than the script
+lets nothing be read, which is not the bot's fault."""
 
 
 @contextlib.asynccontextmanager

@@ -114,11 +114,6 @@ class WrongWords(Polite):
         await super().play(audio)
 
 
-class WrongCodec(Polite):
-    async def play(self, audio: bytes) -> None:
-        await super().play(ulaw_decode(audio).astype("<i2").tobytes())
-
-
 class Quitter(Polite):
     async def started(self, start: dict[str, Any]) -> None:
         await self._socket.close(1011, "no model")
