@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import socket
 import ssl
@@ -73,7 +74,9 @@ class GrpcSocket:
             OSError: The name or the address cannot be used.
         """
         try:
-            import grpc
+            # Half a second of work the first time, which no other stream of this process may wait for.
+            await asyncio.to_thread(importlib.import_module, "grpc.aio")
+            grpc: Any = importlib.import_module("grpc")
         except ImportError:
             raise GrpcFailed(
                 EndCause.BOT_FORBIDDEN, "ringcx-grpc needs gRPC: pip install asterisk-connector[grpc]"

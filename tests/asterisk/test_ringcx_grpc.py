@@ -124,7 +124,12 @@ async def test_a_server_hears_both_participants_of_a_call(
             Phone(pbx.ports.phones[0], "agent1", server, source=tone_source(AGENT_HZ), on_invite=Answer())
         )
         caller = await stack.enter_async_context(Phone(0, "alice", server, source=tone_source(CALLER_HZ)))
-        common: dict[str, Any] = {"mode": "assist", "dialect": {"name": "ringcx-grpc", "account_id": "7"}}
+        common: dict[str, Any] = {
+            "mode": "assist",
+            "dialect": {"name": "ringcx-grpc", "account_id": "7"},
+            "connect_timeout_ms": 10_000,
+            "dial_timeout_ms": 20_000,
+        }
         headers = {"authorization": TOKEN}
         connector = await stack.enter_async_context(
             make_connector(
@@ -151,7 +156,12 @@ async def test_a_server_hears_both_participants_of_a_call(
         await until(lambda: plain.refused, "the one without a token is refused")
         for profile, cause in (("stranger", "bot_rejected"), ("nobody", "bot_refused")):
             await connector.until_metric(
-                "connector_streams_total", lambda value: value == 1, pbx="main", profile=profile, cause=cause
+                "connector_streams_total",
+                lambda value: value == 1,
+                timeout_s=30.0,
+                pbx="main",
+                profile=profile,
+                cause=cause,
             )
         await call.hang_up()
         await until(lambda: plain.over[0] and secure.over[0], "the end of the stream")
