@@ -211,7 +211,7 @@ def _of_sound(who: str, sound: Sound, agreed: str, *, widened: bool = False) -> 
                 "leave out one of the conversions, or agree on the lower rate: the higher one costs and brings nothing",
             )
         )
-    if sound.clipped_share > SURE_SHARE:
+    if sound.clipped_share > SURE_SHARE and sound.nature_known:
         found.append(
             Diagnosis(
                 Fault(f"{who}_clips"),

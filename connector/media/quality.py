@@ -42,6 +42,8 @@ class Sound(msgspec.Struct, omit_defaults=True):
     """Samples at the end of the codec's range, of those that were not silent."""
     dc: float = 0.0
     """Mean, of full scale."""
+    nature_known: bool = False
+    """It was looked at whether it is what was agreed: until then, what looks clipped may be another codec."""
     sounds_like: str = ""
     """An encoding as which it makes more sense than as the one that was agreed."""
     narrowband: bool = False
@@ -203,6 +205,7 @@ class SoundMeter:
             self._looks += 1
             self._due = 1 if self._looks < NATURE_LOOKS else NATURE_EVERY
             better = sounds_like(payload, self._encoding)
+            sound.nature_known = True
             sound.sounds_like = better.value if better is not None else ""
             walled = narrowband(samples, self._rate_hz)
             if walled is not None:

@@ -61,7 +61,7 @@ SILENT = Sound(looked_ms=2000, silence_share=1.0)
             Known(bot_audio="l16 at 16000 Hz"),
         ),
         (Fault.BOT_RESAMPLED_TWICE, quality(bot=Sound(looked_ms=500, narrowband=True)), FINE, KNOWN),
-        (Fault.BOT_CLIPS, quality(bot=Sound(looked_ms=500, clipped_share=0.1)), FINE, KNOWN),
+        (Fault.BOT_CLIPS, quality(bot=Sound(looked_ms=500, nature_known=True, clipped_share=0.1)), FINE, KNOWN),
         (Fault.BOT_WRONG_RATE, quality(bot_pace=2.0, bot_regular=True), FINE, KNOWN),
         (Fault.BOT_WRONG_RATE, quality(bot_pace=0.5, bot_regular=True, bot_dry=99), FINE, KNOWN),
         (Fault.BOT_TOO_SLOW, quality(bot_pace=0.8, bot_dry=9), FINE, KNOWN),
@@ -86,6 +86,7 @@ def test_each_fault_is_named_and_no_other(fault: Fault, measured: Quality, stats
         (quality(bot_pace=1.2, bot_regular=True, bot_backlog_ms=200), FINE, KNOWN),
         (quality(bot_pace=0.9), FINE, KNOWN),  # nothing was missing
         (quality(caller=Sound(looked_ms=500, narrowband=True)), FINE, Known(caller_widened=True)),
+        (quality(bot=Sound(looked_ms=500, clipped_share=0.1)), FINE, KNOWN),  # or noise, by another codec
     ],
 )
 def test_what_is_no_fault(measured: Quality, stats: StreamStats, known: Known) -> None:
