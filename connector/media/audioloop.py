@@ -172,8 +172,7 @@ class AudioLoop:
 
     def detach(self, stream: Leg) -> None:
         """Stops the audio; what still comes from the address is drained for a while."""
-        row = stream.row
-        if row is None:
+        if (row := stream.row) is None:
             return
         self.sync(stream)
         self._timelines.close(row)
@@ -195,18 +194,19 @@ class AudioLoop:
         self._of.due[row] = NEVER
         self._free.append(row)
 
+    def watch(self, stream: Leg) -> None:
+        """Asks the stream anew which frames it wants to see; to be called after each look of its gauge."""
+        if (row := stream.row) is not None:
+            self._of.watched[row], self._of.watched_said[row] = stream.gauge.watches, stream.gauge.bot.watches
+
     def sync(self, stream: Leg) -> None:
         """Brings the stream's own counters up to date."""
-        row = stream.row
-        if row is None:
+        if (row := stream.row) is None:
             return
         self._timelines.sync(row)
         stream.gauge.jitter_s = self._timelines.jitter_s(row)
-        gauge, of = stream.gauge, self._of
-        gauge.caller.add(*of.sums[row, 0].tolist())
-        gauge.bot.add(*of.sums[row, 1].tolist())
-        of.sums[row] = 0
-        of.watched[row], of.watched_said[row] = gauge.watches, gauge.bot.watches
+        stream.gauge.add(self._of.sums[row].tolist())
+        self._of.sums[row] = 0
         stream.packets_out += int(self._of.sent[row])
         self._of.sent[row] = 0
         if row in self._carried:

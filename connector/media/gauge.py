@@ -40,6 +40,7 @@ class Gauge:
     def __init__(self, heard: AudioFormat, said: AudioFormat, stats: StreamStats, playout: Playout) -> None:
         self.caller = SoundMeter(heard)
         self.bot = SoundMeter(said)
+        self._turns = deque((self.caller, self.bot))  # where one alone may look at the nature, each has it in turn
         self.quality = Quality(caller=self.caller.sound, bot=self.bot.sound)
         self.jitter_s = 0.0
         self._said = said
@@ -82,6 +83,11 @@ class Gauge:
         if self._record_said is not None:
             self._record_said(frame or b"")
         return frame
+
+    def add(self, sums: list[list[int]]) -> None:
+        """Sums of frames that were not shown, of what goes to the bot and of what it says; see `Look.of_sums`."""
+        for meter, of_frames in zip((self.caller, self.bot), sums, strict=True):
+            meter.add(*of_frames)
 
     def record(
         self,
@@ -181,5 +187,6 @@ class Gauge:
         if playout.queued_ms:
             self._backlogs.append(playout.queued_ms)
             quality.out_delay_ms = float(min(self._backlogs))
-        self.caller.measure(natures)
-        self.bot.measure(natures)
+        self._turns.rotate()
+        for meter in self._turns:
+            meter.measure(natures)

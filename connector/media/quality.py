@@ -173,13 +173,15 @@ class SoundMeter:
 
     def measure(self, natures: Allowance) -> None:
         """Looks at what was taken, and asks for more. Once a second; at its nature where that is due and allowed."""
-        if self._encoding not in READABLE:
-            return
+        if self._encoding in READABLE:
+            self._measure()
+            self.whole = self._due <= 1 and natures.take()
+
+    def _measure(self) -> None:
         payload, sums, whole = b"".join(self._frames), self._sums, self.whole
         self._frames.clear()
         self._sums = None
         self.wanted = SAMPLE_FRAMES
-        self.whole = self._due <= 1 and natures.take()
         if not payload and sums is None:
             return
         samples = read(payload, self._encoding)
@@ -193,6 +195,7 @@ class SoundMeter:
         self._dc += seen.dc * seen.samples
         sound.dc = self._dc * 1000 / max(1, sound.looked_ms * self._rate_hz)
         if seen.silent:
+            self._due = max(2, self._due)  # of silence there is no nature: others have their turn until there is sound
             return
         self._loud += seen.samples
         self._power += seen.power * seen.samples

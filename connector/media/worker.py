@@ -12,6 +12,7 @@ import asyncio
 import errno
 import gc
 import ipaddress
+import itertools
 import logging
 import os
 import signal
@@ -207,7 +208,7 @@ class Worker:
     def _record(self, stream: Stream | MuteStream, to: RecordTo) -> None:
         self._recordings.start(stream, to)
         for leg in stream.legs.values():
-            self._audio.sync(leg)  # the audio loop asks anew who wants to see what it hears
+            self._audio.watch(leg)
 
     async def _live(self, stream: Stream | MuteStream) -> None:
         """A stream from its first to its last message; a defect in it ends it alone."""
@@ -284,8 +285,9 @@ class Worker:
 
     async def _report_for_ever(self) -> None:
         """Counters are collected a few streams at a time: all at once would hold up the audio of a thousand calls."""
-        while True:
+        for first in itertools.count():
             streams = list(self._streams.values())
+            streams = streams[(turn := first % max(1, len(streams))) :] + streams[:turn]  # each is first in turn
             turns = len(streams) // REPORT_AT_ONCE + 1
             for turn in range(turns):
                 await asyncio.sleep(REPORT_EVERY_S / turns)
@@ -298,6 +300,8 @@ class Worker:
                     if (quality := stream.gauge.look(time.monotonic(), natures)) is not None:
                         quality.stranger = self._audio.strangers.loudest
                         qualities[stream.stream_id] = quality
+                    for leg in stream.legs.values():
+                        self._audio.watch(leg)
                 if qualities and not self._send(StreamQualities(qualities)):
                     self._counters.add(counters.STATS_SKIPPED)
             self._report()

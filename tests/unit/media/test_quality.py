@@ -141,6 +141,12 @@ def test_what_is_no_sound_as_agreed_is_told() -> None:
         held_up.take(sine(500, 1600, rate_hz=16_000).astype(">i2").tobytes())
     held_up.measure(Allowance(0))
     assert held_up.sound.sounds_like == "l16be"
+    hushed = SoundMeter(AudioFormat(Encoding.L16, 16_000))
+    for _ in range(3):  # silence takes nobody's turn
+        allowance = Allowance(1)
+        hushed.measure(allowance)
+        hushed.take(bytes(3200))
+    assert allowance.take()
     opus = SoundMeter(AudioFormat(Encoding.OPUS, 48_000))
     opus.measure(Allowance(1))
     assert opus.wanted == 0
