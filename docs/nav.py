@@ -24,6 +24,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "profiles.md",
         "profile-test.md",
         "handover.md",
+        "steps.md",
         "audio.md",
         "quality.md",
         "recording.md",
@@ -31,9 +32,19 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "dialects/README.md",
     ),
     "Contact centre": ("wallboard.md", "figures.md", "actions.md", "history.md"),
-    "Interfaces": ("rest.md", "push.md", "webhooks.md", "vendor-api.md", "metrics.md", "tracing.md"),
+    "Interfaces": (
+        "rest.md",
+        "rest-reference.md",
+        "push.md",
+        "webhooks.md",
+        "nats.md",
+        "vendor-api.md",
+        "ringcx-api.md",
+        "metrics.md",
+        "tracing.md",
+    ),
     "Operate": ("dashboards.md", "runbooks.md", "troubleshooting.md", "bench.md"),
-    "Build": ("architecture.md",),
+    "Build": ("architecture.md", "licences.md"),
 }
 FOLDERS = {"dialects": "Bots", "recipes": "Build", "adr": "Build"}
 """Whose pages follow those of a section."""

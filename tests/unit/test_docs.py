@@ -97,3 +97,8 @@ def test_what_goes_wrong_has_a_word_in_the_pages_for_it() -> None:
     metrics = _text(ROOT / "docs/metrics.md")
     named = set(re.findall(r"`(connector_\w+)", troubleshooting))
     assert [name for name in named if f"`{name}" not in metrics] == []
+
+
+def test_the_reference_of_rest_is_current() -> None:
+    reference = runpy.run_path(str(ROOT / "docs" / "reference.py"))["page"]()
+    assert (ROOT / "docs" / "rest-reference.md").read_text("utf-8") == reference, "run: python docs/reference.py"
