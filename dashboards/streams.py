@@ -5,13 +5,11 @@ from __future__ import annotations
 from dashboards.panels import PBX, PROFILE, Page, Panel, Query, Row, low_is_good, stat_panel
 
 S = '{pbx=~"$pbx", profile=~"$profile"}'
-HEALTHY = "caller_hung_up|call_moved|call_ended|stopped|bot_closed|bot_hung_up|handed_over|session_limit|shutdown"
-"""Ends that are nobody's fault."""
 
 
 def page() -> Page:
     """The page."""
-    failed = f'connector_streams_total{{pbx=~"$pbx", profile=~"$profile", cause!~"{HEALTHY}"}}'
+    failed = 'connector_streams_total{pbx=~"$pbx", profile=~"$profile", outcome="failed"}'
     return Page(
         uid="connector-streams",
         title="Streams and bots",
@@ -86,6 +84,20 @@ def page() -> Page:
                         stacked=True,
                     ),
                     Panel(
+                        "Outcomes",
+                        "Streams that ended in five minutes: the conversation was over, handed over to somebody, stopped by us or a user, or failed.",
+                        "short",
+                        (Query(f"sum by (outcome) (increase(connector_streams_total{S}[5m]))", "{{outcome}}"),),
+                        stacked=True,
+                    ),
+                    Panel(
+                        "Active by mode and dialect",
+                        "Bots that talk (voicebot), and servers that listen (assist, monitor, campaign, on demand), by the protocol they speak.",
+                        "short",
+                        (Query(f"sum by (mode, dialect) (connector_streams_active{S})", "{{mode}} {{dialect}}"),),
+                        stacked=True,
+                    ),
+                    Panel(
                         "Refused by cause",
                         "Calls that went on in the dialplan before anything was created: full, worker down, unknown profile.",
                         "short",
@@ -97,6 +109,46 @@ def page() -> Page:
                             ),
                         ),
                         stacked=True,
+                    ),
+                ),
+            ),
+            Row(
+                "Around the streams",
+                (
+                    Panel(
+                        "Recordings",
+                        "Begun in five minutes, and over by what became of them: failed and impossible want a look at the disk and the log.",
+                        "short",
+                        (
+                            Query("increase(connector_recordings_started_total[5m])", "begun"),
+                            Query(
+                                'sum by (outcome) (increase(connector_recordings_total{outcome!="closed"}[5m]))',
+                                "{{outcome}}",
+                                may_be_empty=True,
+                            ),
+                        ),
+                    ),
+                    Panel(
+                        "Calls by HTTP",
+                        "Steps of calls that a server decided (passthru, connect), vendors' REST requests and status callbacks, in five minutes, by result.",
+                        "short",
+                        (
+                            Query(
+                                f"sum by (profile, result) (increase(connector_steps_total{S}[5m]))",
+                                "step {{profile}} {{result}}",
+                                may_be_empty=True,
+                            ),
+                            Query(
+                                "sum by (vendor, result) (increase(connector_vendor_requests_total[5m]))",
+                                "{{vendor}} {{result}}",
+                                may_be_empty=True,
+                            ),
+                            Query(
+                                "sum by (outcome) (increase(connector_status_callbacks_total[5m]))",
+                                "callback {{outcome}}",
+                                may_be_empty=True,
+                            ),
+                        ),
                     ),
                 ),
             ),

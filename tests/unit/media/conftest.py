@@ -124,7 +124,8 @@ def fast_path_is_built() -> None:
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[MediaEngine]:
+async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MediaEngine]:
+    monkeypatch.setattr("connector.media.engine.REOPEN_WITHIN_S", 20.0)  # a busy machine may take 5 s for a new worker
     engine = MediaEngine(bind_host="127.0.0.1", bind_port=0, ping_interval_s=0.5, ping_timeout_s=1.0)
     running = asyncio.create_task(engine.run())
     await asyncio.wait_for(engine.ready.wait(), 20)

@@ -49,7 +49,7 @@ def closed(to: RecordTo, stream_id: str = "connector-node1-stream-0123456789ab")
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 (files tell nobody)
             await asyncio.sleep(0.01)
 
