@@ -106,6 +106,7 @@ class Gauge:
             beeps: The recording's beep is said by this stream.
         """
         self.recording, self._record_heard, self._record_said = recording, heard, said
+        self._playout.take_back()  # what the bot says is to come by here
         every_s = recording.to.beep_every_s
         self._beeper = Beeper(self._said, every_s) if beeps and every_s else None
 

@@ -98,6 +98,9 @@ class Playout:
         """Audio that waits, in whole milliseconds."""
         return self.queued_bytes // self._bytes_per_ms
 
+    def take_back(self) -> None:
+        """Holds everything itself again, if it was lent."""
+
     def write(self, audio: bytes) -> int:
         """Queues audio of any length.
 

@@ -23,6 +23,7 @@ RESOURCES = ("events", "channels", "bridges", "applications", "asterisk", "endpo
 SCALARS: dict[Any, set[str]] = {
     str: {"string"},
     int: {"int", "long"},
+    float: {"double"},
     bool: {"boolean"},
     datetime: {"Date"},
 }
@@ -113,6 +114,7 @@ ARGUMENTS: dict[str, Any] = {
     "priority": 1,
     "external_host": "127.0.0.1:4000",
     "format": "ulaw",
+    "formats": "ulaw",
     "variables": {"A": "b"},
     "type": "mixing",
     "missing_ok": False,

@@ -100,7 +100,7 @@ class Prometheus:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 while True:
-                    with contextlib.suppress(aiohttp.ClientConnectionError):
+                    with contextlib.suppress(aiohttp.ClientError):  # it is not ready: no answer, or text with 503
                         seen = await self.series(expr)
                         if isinstance(seen, list) and holds(seen):
                             return

@@ -93,6 +93,7 @@ class Floor:
         await call.hang_up()
         await self.until(lambda: not self.connector.taps["main"].active)
         await until_nothing_left(self.pbx)
+        await self.until(lambda: not self.connector.states()["main"].calls)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -130,7 +131,8 @@ async def floor_of_module(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def floor(floor_of_module: Floor) -> AsyncIterator[Floor]:
-    """With an empty folder."""
+    """With an empty folder and no call."""
+    await floor_of_module.until(lambda: not floor_of_module.connector.states()["main"].calls)
     yield floor_of_module
     for phone in (floor_of_module.caller, floor_of_module.agent):
         for call in list(phone.calls.values()):

@@ -135,12 +135,12 @@ async def test_a_receiver_takes_both_perspectives(tmp_path: Path, kind: str) -> 
                     media = dialect.audio(bytes(160), 20 * n, track)
                     assert media is not None
                     await socket.send(media)
+                await asyncio.sleep(0.01)  # as calls do: what comes all at once it does not keep up with
             with contextlib.suppress(ConnectionClosed):  # the Python one leaves after the first Stop
                 for message in dialect.closing(StopReason.CALLER_HUNG_UP):
                     await socket.send(message)
             if kind == "node":
                 await until(lambda: receiver.audio_bytes() == {0: FRAMES * 160, 1: FRAMES * 160}, "all audio")
-            else:  # of its own doing it leaves each sixth message out
-                await until(
-                    lambda: receiver.audio_bytes().get(0) == FRAMES * 2 * 160 * 5 // 6, "its share of the audio"
-                )
+            else:  # of its own doing it leaves messages out, each sixth at least; one side alone would be half
+                both = FRAMES * 2 * 160
+                await until(lambda: both * 3 // 5 < receiver.audio_bytes().get(0, 0) <= both * 5 // 6, "both sides")
