@@ -56,6 +56,16 @@ def test_no_container_has_more_rights_than_it_needs() -> None:
     assert [port for port in published if not port.startswith("127.0.0.1:")] == ["32000:32000/udp"]
 
 
+def test_every_server_says_whether_it_is_well() -> None:
+    """Our own image has its check in it; the demo's bot and callers serve nobody else, and the writer of files ends."""
+    of_image = re.search(r"^HEALTHCHECK ", (ROOT / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert of_image is not None
+    for name, service in _compose()["services"].items():
+        if service["image"] != "asterisk-connector":
+            assert "test" in service.get("healthcheck", {}), name
+        assert service.get("mem_limit") or service.get("restart") == "no", name
+
+
 def test_grafana_finds_the_dashboards_and_their_data_source() -> None:
     provider = yaml.safe_load((ROOT / "deploy/grafana/dashboards/connector.yaml").read_text("utf-8"))["providers"][0]
     mounts = dict(
