@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import PBX, PROFILE, Page, Panel, Query, Row, high_is_good, low_is_good, stat_panel
+from dashboards.panels import PBX, PROFILE, Page, Panel, Query, Row, Step, high_is_good, low_is_good, stat_panel
 
 CHOSEN = '{pbx=~"$pbx", profile=~"$profile"}'
 
@@ -86,6 +86,22 @@ def page() -> Page:
                         "percentunit",
                         (Query(_quantile(0.9, "connector_stream_loss_ratio"), "{{profile}}"),),
                         thresholds=low_is_good(0.01, 0.03),
+                    ),
+                    Panel(
+                        "Levels",
+                        "Middle level of callers' and bots' sound over a stream, silence left out. Speech is best around -20; above -10 it clips, below -35 speech recognition suffers.",
+                        "dB",
+                        (
+                            Query(
+                                f"histogram_quantile(0.5, sum by (profile, side, le) (rate(connector_stream_level_dbfs_bucket{CHOSEN}[15m])))",
+                                "{{profile}} {{side}}",
+                            ),
+                        ),
+                        thresholds=(
+                            Step(None, "orange"),
+                            Step(-35, "green"),
+                            Step(-10, "red"),
+                        ),
                     ),
                     Panel(
                         "Faults named",

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from connector.asterisk.ari import Ari
-from connector.audio.levels import describe
+from connector.audio.levels import EMPTY_DBFS, describe
 from connector.audio.wire import PLAIN
 from connector.config import ProfileSettings
 from connector.media.control import StreamStats
@@ -125,6 +125,9 @@ class QualityWatch:
                 jitter_s=stream.quality.jitter_ms / 1000,
                 loss=stream.quality.loss_percent / 100,
             )
+            for side, sound in (("caller", stream.quality.caller), ("bot", stream.quality.bot)):
+                if sound.level_dbfs > EMPTY_DBFS:
+                    self._counters.loud(self._pbx, stream.profile, side, sound.level_dbfs)
         return list(seen.faults.values())
 
 

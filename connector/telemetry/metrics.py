@@ -38,6 +38,8 @@ SETUP_BUCKETS_S = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 MOS_BUCKETS = (1.5, 2.0, 2.6, 3.1, 3.6, 4.0, 4.3)
 """Where users are dissatisfied, by G.107 annex B: 2.6 nearly all, 3.1 many, 3.6 some, 4.0 satisfied, 4.3 very."""
 JITTER_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+LEVEL_BUCKETS_DBFS = (-60, -50, -40, -35, -30, -25, -20, -15, -10, -5)
+"""Speech on the phone is best around -20; above -10 it clips, below -35 recognition suffers."""
 LOSS_BUCKETS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 
 
@@ -104,6 +106,13 @@ class StreamCounters:
             buckets=LOSS_BUCKETS,
             registry=registry,
         )
+        self._level = Histogram(
+            "connector_stream_level_dbfs",
+            "Level of the caller's and the bot's sound over a stream, silence left out, in dB of full scale.",
+            (*labels, "side"),
+            buckets=LEVEL_BUCKETS_DBFS,
+            registry=registry,
+        )
         self._swept = Counter(
             "connector_orphans_removed",
             "Channels, bridges and callers that a dead process or a lost connection left.",
@@ -139,6 +148,10 @@ class StreamCounters:
             self._mos.labels(pbx, profile).observe(mos)
             self._jitter.labels(pbx, profile).observe(jitter_s)
             self._loss.labels(pbx, profile).observe(loss)
+
+    def loud(self, pbx: str, profile: str, side: str, level_dbfs: float) -> None:
+        """How loud one side of a stream was; `side` is caller or bot."""
+        self._level.labels(pbx, profile, side).observe(level_dbfs)
 
     def swept(self, pbx: str, kind: str) -> None:
         """Something left behind was removed."""

@@ -84,6 +84,7 @@ def filled(recordings: Iterable[str] = RECORDINGS, *, agents: bool = False) -> C
     counters.swept("main", "bridge")
     counters.fault("main", "echo", "no_rtp")
     counters.heard("main", "echo", mos=4.2, jitter_s=0.001, loss=0.0)
+    counters.loud("main", "echo", "caller", -20.0)
     connector._bots.counters.asked("twilio", "ok")
     connector._bots.counters.told("delivered")
     writer = connector.store.writer.stats
